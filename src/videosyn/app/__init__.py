@@ -1,0 +1,1 @@
+"""How people use videosyn: the command line (`cli.py`)."""

@@ -1,0 +1,1 @@
+"""What every layer stands on: errors, shapes, configs, model folders, video files, device, memory. Knows no model."""

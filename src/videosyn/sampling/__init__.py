@@ -1,0 +1,1 @@
+"""How models are used: `pipeline.py` holds the path prompt -> video."""
