@@ -48,8 +48,12 @@ def from_dict(cls: type[Config], mapping: Mapping[str, Any], where: str = "") ->
 
 def save_json(config: Any, path: str | os.PathLike) -> None:
     """Writes a dataclass as JSON with its `_class_name` first, as diffusers does."""
-    text = json.dumps({"_class_name": type(config).__name__.removesuffix("Config"), **to_dict(config)}, indent=2)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    write_json({"_class_name": type(config).__name__.removesuffix("Config"), **to_dict(config)}, path)
+
+
+def write_json(mapping: Mapping[str, Any], path: str | os.PathLike) -> None:
+    """One mapping as an indented JSON file."""
+    Path(path).write_text(json.dumps(mapping, indent=2) + "\n", encoding="utf-8")
 
 
 def load_json(cls: type[Config], path: str | os.PathLike) -> Config:
@@ -112,7 +116,7 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         return {_typed(args[0], key, where): _typed(args[1], item, f"{where}[{key!r}]") for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type) and issubclass(hint, os.PathLike) and isinstance(value, str):
+    if hint is Path and isinstance(value, str):
         return Path(value)
     kind = origin or hint
     if isinstance(kind, type) and isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):

@@ -6,7 +6,6 @@ A weight saved with `int8=True` lies in the file as `<key>` (int8, one scale per
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -146,7 +145,7 @@ def _write_shards(folder: Path, state: Mapping[str, Tensor], max_shard_bytes: in
         "metadata": {"total_size": sum(value.nbytes for value in state.values())},
         "weight_map": {key: name for name, shard in zip(names, shards) for key in shard},
     }
-    (folder / INDEX_NAME).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    config_io.write_json(index, folder / INDEX_NAME)
 
 
 def _some(keys: list[str]) -> str:

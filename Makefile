@@ -1,0 +1,44 @@
+# make demo: a film from a prompt. make test, make check, make bench: see each rule's comment.
+PYTHON ?= python3
+BIN := .venv/bin
+OUT ?= demo.mp4
+PROMPT ?= a red ball bounces on the grass at sunset
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check bench clean
+
+# A fresh machine needs Python 3.11 or newer and make; this makes the environment, installs, and generates a film.
+demo: .venv/.runtime
+	$(BIN)/videosyn generate "$(PROMPT)" -o "$(OUT)"
+	@echo "The film is at $(abspath $(OUT))"
+
+test: .venv/.dev
+	$(BIN)/python -m pytest
+
+check: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+# Each benchmark prints its figures; none of them fails the build.
+bench: .venv/.dev
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "videosyn needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/.runtime: requirements/runtime.lock pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install -q -r requirements/runtime.lock
+	$(BIN)/python -m pip install -q --no-deps -e .
+	@touch $@
+
+.venv/.dev: requirements/dev.lock .venv/.runtime
+	$(BIN)/python -m pip install -q -r requirements/dev.lock
+	@touch $@
+
+clean:
+	rm -rf .venv build dist src/*.egg-info

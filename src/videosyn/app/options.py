@@ -1,0 +1,93 @@
+"""What the command line shows: a frozen dataclass a command, its flags, defaults, help. Torch-free. Next: `cli.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from videosyn.core.errors import UserError
+from videosyn.core.files import check_writable
+from videosyn.core.shapes import check_num_frames, check_size
+from videosyn.core.video_file import check_suffix
+
+Dtype = Literal["auto", "fp32", "bf16", "fp16"]
+Sampler = Literal["euler", "ddim", "dpm++", "unipc"]
+SMALLEST_PX = 8  # every VidVAE divides sides by 8 or more; the model asks for its own multiple later
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """Generate films from prompts.
+
+    What is left out comes from the model: its frames, size, steps, guidance and fps.
+    """
+
+    prompt: Positional[tuple[str, ...]] = ()
+    """What the film shows; several prompts give several films."""
+    output: Annotated[Path, arg(aliases=["-o"])] = Path("film.mp4")
+    """The file: .mp4, .gif, .webp, or .png for a contact sheet. Several films become NAME-1, NAME-2, ..."""
+    prompts: Path | None = None
+    """A text file with one prompt a line, after those given directly."""
+    model: str = "nano"
+    """The shipped model, a model folder, or an id on the Hugging Face hub."""
+    frames: int | None = None
+    """Frames a film, 1 + 4k."""
+    height: int | None = None
+    """Pixels."""
+    width: int | None = None
+    """Pixels."""
+    fps: float | None = None
+    """Frames a second of the film."""
+    steps: int | None = None
+    """Sampling steps; fewer are faster and coarser."""
+    guidance: float | None = None
+    """How strongly the prompt pulls; 1 switches guidance off."""
+    negative: str | None = None
+    """What the film should not show."""
+    seed: int = 0
+    """The first film's seed; the next ones count up. The same seed gives the same frames."""
+    num_videos: int = 1
+    """Films a prompt."""
+    sampler: Sampler = "euler"
+    """euler for flow models; the others are diffusers' and need `pip install videosyn[diffusers]`."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    dtype: Dtype = "auto"
+    """auto is bf16 where the machine computes in it, else fp32."""
+
+    def check(self) -> None:
+        """Everything that can be checked without a model. Raises UserError."""
+        check_suffix(self.output)
+        check_writable(self.output)
+        if self.frames is not None:
+            check_num_frames(self.frames)
+        height, width = (SMALLEST_PX if side is None else side for side in (self.height, self.width))
+        check_size(height, width, SMALLEST_PX)
+        for name, value in (("steps", self.steps), ("num-videos", self.num_videos)):
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be at least 1, got {value}: use 1 or more")
+        if self.fps is not None and not 0 < self.fps <= 240:
+            raise UserError(f"fps must lie above 0 and up to 240, got {self.fps:g}: use 8")
+        if self.guidance is not None and self.guidance < 0:
+            raise UserError(f"guidance must not be negative, got {self.guidance:g}: use 1 or more")
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"seed must lie between 0 and 2^63 - 1, got {self.seed}: use 0")
+
+
+def read_prompts(config: GenerateConfig) -> list[str]:
+    """All prompts of a command, in order, stripped. A UserError where there is none or one is empty."""
+    prompts = [prompt.strip() for prompt in config.prompt]
+    if config.prompts is not None:
+        try:
+            text = config.prompts.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read prompts from {config.prompts}: {error}") from error
+        prompts += [line.strip() for line in text.splitlines() if line.strip()]
+    if not prompts:
+        raise UserError('a prompt is needed: videosyn generate "a red ball bounces on the grass at sunset"')
+    if not all(prompts):
+        raise UserError("a prompt must not be empty: say what the film shows, such as 'a red ball bounces'")
+    return prompts

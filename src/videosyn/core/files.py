@@ -1,0 +1,38 @@
+"""Files that appear whole or not at all. Torch-free."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from videosyn.core.errors import UserError
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Yields a hidden path in the same folder and with the same suffix; leaving the block renames it to `path`.
+
+    Where the block raises, Ctrl-C included, the hidden file is removed and `path` stays as it was.
+    """
+    path = Path(path)
+    hidden = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        yield hidden
+        os.replace(hidden, path)
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+def check_writable(path: str | os.PathLike) -> Path:
+    """Returns `path` if a file can be written there; a UserError where its folder is missing or closed to us."""
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: add a file name, such as {path / 'film.mp4'}")
+    if not path.parent.is_dir():
+        raise UserError(f"the folder {path.parent} does not exist: make it first, or choose another")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UserError(f"the folder {path.parent} cannot be written to: choose another")
+    return path

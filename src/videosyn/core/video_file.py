@@ -1,0 +1,194 @@
+"""Video files: frames in, frames out, and the settings that made them kept inside. numpy and PyAV, no torch.
+
+The settings are one JSON object of strings: the `comment` tag of mp4, the comment of GIF, EXIF ImageDescription of
+WebP, a text chunk of PNG. A PNG is a contact sheet, a picture of the frames, and is not read back as a video.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videosyn.core.errors import UserError
+from videosyn.core.files import atomic_file
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SUFFIXES = (".mp4", ".gif", ".webp", ".png")
+_IMAGE_DESCRIPTION = 0x010E  # the EXIF tag
+_SHEET_GAP_PX = 2
+
+
+def check_suffix(path: str | os.PathLike) -> str:
+    """The lower-case suffix of `path`, if a film can be written so; otherwise a UserError lists those that can."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UserError(f"the file's suffix must be one of {', '.join(SUFFIXES)}, got {suffix or 'none'!r}")
+    return suffix
+
+
+def write_video(
+    path: str | os.PathLike, frames: np.ndarray, fps: float, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes uint8 `frames` (T, H, W, 3), RGB, whole or not at all. The suffix chooses the format.
+
+    mp4 is H.264, yuv420p, BT.709, index first: it plays in browsers and wants even sizes. Raises UserError for an
+    unknown suffix, odd sizes in mp4, and a place that cannot be written to.
+    """
+    suffix = check_suffix(path)
+    num_frames, height, width, channels = frames.shape
+    assert channels == 3, frames.shape
+    assert num_frames > 0, frames.shape
+    if fps <= 0:
+        raise UserError(f"fps must be above 0, got {fps:g}: use 8")
+    if suffix == ".mp4" and (height % 2 or width % 2):
+        raise UserError(f"mp4 needs an even height and width, got {height}x{width}: use .webp, .gif or even sizes")
+    note = json.dumps({"fps": f"{fps:g}", "num_frames": str(num_frames), **(metadata or {})})
+    write = {".mp4": _write_mp4, ".gif": _write_gif, ".webp": _write_webp, ".png": _write_sheet}[suffix]
+    try:
+        with atomic_file(path) as hidden:
+            write(hidden, frames, fps, note)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def read_video(path: str | os.PathLike) -> tuple[np.ndarray, float]:
+    """A video file -> (uint8 frames (T, H, W, 3) RGB, frames a second). GIF, WebP and whatever PyAV decodes."""
+    path = Path(path)
+    if path.suffix.lower() in (".gif", ".webp"):
+        return _read_animation(path)
+    import av
+    import av.error
+    import numpy as np
+
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+            fps = float(stream.average_rate or stream.guessed_rate or 0)
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        raise UserError(f"cannot read {path} as a video: {error}") from error
+    if not frames:
+        raise UserError(f"{path} holds no frames")
+    return np.stack(frames), fps
+
+
+def read_metadata(path: str | os.PathLike) -> dict[str, str]:
+    """The settings that `write_video` kept in the file, with `fps` and `num_frames`; empty where another wrote it."""
+    suffix = check_suffix(path)
+    try:
+        if suffix == ".mp4":
+            import av
+
+            with av.open(str(path)) as container:
+                note = container.metadata.get("comment", "")
+        else:
+            from PIL import Image
+
+            with Image.open(path) as image:
+                note = image.getexif().get(_IMAGE_DESCRIPTION, "") or image.info.get("comment", "")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        metadata = json.loads(note)
+    except ValueError:
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def contact_sheet(frames: np.ndarray) -> np.ndarray:
+    """uint8 frames (T, H, W, 3) -> one picture (H', W', 3): all of them, row by row, on a grid close to square."""
+    import numpy as np
+
+    num_frames, height, width, _ = frames.shape
+    columns = min(num_frames, max(1, round(math.sqrt(num_frames * height / width))))
+    rows = math.ceil(num_frames / columns)
+    gap = _SHEET_GAP_PX
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for index, frame in enumerate(frames):
+        top, left = index // columns * (height + gap), index % columns * (width + gap)
+        sheet[top : top + height, left : left + width] = frame
+    return sheet
+
+
+def _write_mp4(path: Path, frames: np.ndarray, fps: float, note: str) -> None:
+    import av
+    from av.video.reformatter import ColorRange, Colorspace
+
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        container.metadata["comment"] = note
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": "14", "preset": "medium"}
+        stream.codec_context.color_range = ColorRange.MPEG
+        stream.codec_context.colorspace = 1  # BT.709, in FFmpeg's numbering; so are the next two
+        stream.codec_context.color_primaries = 1
+        stream.codec_context.color_trc = 1
+        for pixels in frames:
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _write_gif(path: Path, frames: np.ndarray, fps: float, note: str) -> None:
+    _save_animation(path, frames, _durations_ms(len(frames), fps, 10), comment=note.encode())
+
+
+def _write_webp(path: Path, frames: np.ndarray, fps: float, note: str) -> None:
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[_IMAGE_DESCRIPTION] = note
+    _save_animation(path, frames, _durations_ms(len(frames), fps, 1), exif=exif, quality=90, method=4)
+
+
+def _save_animation(path: Path, frames: np.ndarray, durations_ms: list[int], **options: Any) -> None:
+    from PIL import Image
+
+    first, *others = [Image.fromarray(pixels) for pixels in frames]
+    first.save(path, save_all=True, append_images=others, duration=durations_ms, loop=0, **options)
+
+
+def _write_sheet(path: Path, frames: np.ndarray, fps: float, note: str) -> None:
+    from PIL import Image, PngImagePlugin
+
+    text = PngImagePlugin.PngInfo()
+    text.add_text("comment", note)
+    Image.fromarray(contact_sheet(frames)).save(path, pnginfo=text)
+
+
+def _durations_ms(num_frames: int, fps: float, unit_ms: int) -> list[int]:
+    """How long each frame shows, in whole units that add up to the true length: GIF counts in 10 ms, WebP in 1 ms."""
+    ends = [round(index * 1000 / fps / unit_ms) * unit_ms for index in range(num_frames + 1)]
+    return [end - start for start, end in itertools.pairwise(ends)]
+
+
+def _read_animation(path: Path) -> tuple[np.ndarray, float]:
+    """Encoders store a run of equal frames once, with a longer duration: here it is spread out again."""
+    import numpy as np
+    from PIL import Image, ImageSequence
+
+    try:
+        with Image.open(path) as image:
+            shown = [(np.asarray(frame.convert("RGB")), _duration_ms(frame)) for frame in ImageSequence.Iterator(image)]
+    except OSError as error:
+        raise UserError(f"cannot read {path} as a video: {error}") from error
+    note = read_metadata(path)
+    fps = float(note.get("fps", 0)) or 1000 / min(duration_ms for _, duration_ms in shown)
+    if len(shown) == 1:  # a film that stands still is stored as a picture
+        return np.stack([shown[0][0]] * int(note.get("num_frames", 1))), fps
+    frames = [pixels for pixels, duration_ms in shown for _ in range(max(1, round(duration_ms * fps / 1000)))]
+    return np.stack(frames), fps
+
+
+def _duration_ms(image: Any) -> float:
+    return image.info.get("duration") or 100  # browsers show frames without a duration for 100 ms

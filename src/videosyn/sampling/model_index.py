@@ -1,0 +1,112 @@
+"""`model_index.json`, the first page of a pipeline folder, and where one is found. Torch-free. Next: `pipeline.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from videosyn.core import config as config_io
+from videosyn.core.errors import UserError
+from videosyn.weights import SHIPPED, shipped_folder
+
+INDEX_NAME = "model_index.json"
+PIPELINE_CLASS = "VideoSynPipeline"
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a call that leaves something out gets."""
+
+    num_frames: int = 17
+    height: int = 96
+    width: int = 96
+    num_steps: int = 25
+    guidance: float = 3.0
+    fps: float = 8.0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the model saw in training. Zero means unknown."""
+
+    max_frames: int = 0
+    max_pixels: int = 0
+    """Height times width of the largest frames."""
+
+    def note(self, num_frames: int, height: int, width: int) -> str | None:
+        """One line if a film far outside is asked for (over 1.5 times the frames or pixels), else None."""
+        asked = []
+        if self.max_frames and num_frames > 1.5 * self.max_frames:
+            asked.append(f"{num_frames} frames (trained on up to {self.max_frames})")
+        if self.max_pixels and height * width > 1.5 * self.max_pixels:
+            asked.append(f"{height}x{width} (trained on up to {self.max_pixels} pixels a frame)")
+        return f"far outside what this model was trained on: {', '.join(asked)}" if asked else None
+
+
+@dataclass(frozen=True)
+class ModelIndex:
+    """The parts of a pipeline, by folder, as (library, class), and what this model is used with."""
+
+    parts: Mapping[str, tuple[str, str]]
+    defaults: Defaults = field(default_factory=Defaults)
+    trained: Trained = field(default_factory=Trained)
+
+    def save(self, folder: Path) -> None:
+        """Writes model_index.json into `folder`, named and laid out as diffusers does."""
+        config_io.write_json(
+            {
+                "_class_name": PIPELINE_CLASS,
+                **{name: list(part) for name, part in self.parts.items()},
+                "videosyn_defaults": dataclasses.asdict(self.defaults),
+                "videosyn_trained": dataclasses.asdict(self.trained),
+            },
+            folder / INDEX_NAME,
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> ModelIndex:
+        """Reads the folder's index. A UserError where it is missing, damaged or another program's pipeline."""
+        path = folder / INDEX_NAME
+        if not path.exists():
+            raise UserError(f"{folder} is not a model folder: it has no {INDEX_NAME}")
+        mapping = config_io.read_json(path)
+        if mapping.get("_class_name") != PIPELINE_CLASS:
+            raise UserError(f"{folder} holds a {mapping.get('_class_name')}, not a {PIPELINE_CLASS}: give one of ours")
+        parts = {name: tuple(part) for name, part in mapping.items() if isinstance(part, list) and len(part) == 2}
+        return cls(
+            parts,
+            config_io.from_dict(Defaults, mapping.get("videosyn_defaults", {}), f"{path}: videosyn_defaults"),
+            config_io.from_dict(Trained, mapping.get("videosyn_trained", {}), f"{path}: videosyn_trained"),
+        )
+
+
+def find_model(name: str) -> Path:
+    """The folder of a shipped model, a local folder, or a hub id fetched by huggingface_hub; else a UserError."""
+    shipped = shipped_folder(name)
+    if shipped is not None:
+        if not (shipped / INDEX_NAME).exists():
+            raise UserError(f"the {name} model is missing from this installation: install videosyn again")
+        return shipped
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists() or not _HUB_ID.fullmatch(name):
+        raise UserError(f"no model {name!r}: give {', '.join(SHIPPED)}, a folder that exists, or a hub id OWNER/NAME")
+    return _fetch(name)
+
+
+def _fetch(hub_id: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise UserError(f"{hub_id} is no folder here, and a hub id needs: pip install huggingface_hub") from error
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors", "*.md", "*.model"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{hub_id} is no folder here and cannot be fetched from the hub: {reason}") from error
