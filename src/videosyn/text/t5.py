@@ -1,0 +1,45 @@
+"""The paper's text encoder: T5's encoder of any size, from a path or a hub id, through transformers."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+
+import torch
+
+from videosyn.text.features import TextFeatures
+
+
+class T5TextEncoder:
+    """Frozen. Features are T5's last hidden states; 250 tokens by default (paper section 3.2)."""
+
+    def __init__(
+        self,
+        path_or_id: str | os.PathLike,
+        max_tokens: int = 250,
+        dtype: torch.dtype = torch.bfloat16,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """path_or_id: a folder or a hub id of a T5 encoder, with its tokenizer in it."""
+        from transformers import AutoTokenizer, T5EncoderModel  # seconds to import; only users of T5 pay
+
+        self.max_tokens = max_tokens
+        self.tokenizer = AutoTokenizer.from_pretrained(path_or_id)
+        self.model = T5EncoderModel.from_pretrained(path_or_id, dtype=dtype).eval().requires_grad_(False)
+        self.model.to(device)  # pyright: ignore[reportArgumentType]
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str], max_tokens: int | None = None) -> TextFeatures:
+        """B prompts -> features (B, L, E), L the longest prompt's tokens, at most `max_tokens`. No gradient."""
+        limit = max_tokens or self.max_tokens
+        for prompt, ids in zip(prompts, self.tokenizer(list(prompts), verbose=False).input_ids):
+            if len(ids) > limit:
+                warnings.warn(f"prompt has {len(ids)} tokens, cut to {limit}: {prompt[:60]!r}", stacklevel=2)
+        batch = self.tokenizer(list(prompts), padding=True, truncation=True, max_length=limit, return_tensors="pt")
+        batch = batch.to(self.model.device)
+        hidden = self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
+        return TextFeatures(hidden, batch.attention_mask.bool())
+
+    def null(self, batch: int) -> TextFeatures:
+        return self.encode([""] * batch)

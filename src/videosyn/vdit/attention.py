@@ -1,0 +1,80 @@
+"""Attention along one axis, and to the text. The block decides what the axis is."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from videosyn.vdit.embeddings import Rope
+
+SHORT = 64 * 64
+"""On CPUs, up to this many scores a head, plain products beat the fused kernel, which is slow backward."""
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Softmax attention. q (B, H, N, D), k and v (B, H, M, D), bias (B, 1, 1, M) or None -> (B, H, N, D)."""
+    if q.device.type == "cpu" and q.shape[-2] * k.shape[-2] <= SHORT:
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        if bias is not None:
+            scores = scores + bias
+        return scores.softmax(dim=-1) @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+
+
+class HeadNorm(nn.Module):
+    """Norm of each head's queries or keys (..., D), with a learned weight: root mean square, or layer norm."""
+
+    def __init__(self, kind: str, head_width: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.weight = nn.Parameter(torch.ones(head_width)) if kind != "none" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight is None:
+            return x
+        norm = F.rms_norm if self.kind == "rms" else F.layer_norm
+        return norm(x, self.weight.shape, self.weight, eps=1e-6)
+
+
+class SelfAttention(nn.Module):
+    """Attention of N tokens among themselves: (B, N, C) -> (B, N, C)."""
+
+    def __init__(self, width: int, num_heads: int, qk_norm: str, rope_first: bool = False) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.rope_first = rope_first
+        self.qkv = nn.Linear(width, 3 * width)
+        self.q_norm = HeadNorm(qk_norm, width // num_heads)
+        self.k_norm = HeadNorm(qk_norm, width // num_heads)
+        self.proj = nn.Linear(width, width)
+        nn.init.zeros_(self.proj.weight)
+        nn.init.zeros_(self.proj.bias)
+
+    def forward(self, x: Tensor, rope: Rope | None = None) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, H, N, D)
+        if rope is None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        elif self.rope_first:
+            q, k = self.q_norm(rope(q)), self.k_norm(rope(k))
+        else:
+            q, k = rope(self.q_norm(q)), rope(self.k_norm(k))
+        return self.proj(attend(q, k, v).transpose(1, 2).flatten(2))
+
+
+class CrossAttention(nn.Module):
+    """Attention of N tokens to L text tokens: (B, N, C), (B, L, C), bias (B, 1, 1, L) -> (B, N, C)."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.proj = nn.Linear(width, width)
+        nn.init.zeros_(self.proj.weight)
+        nn.init.zeros_(self.proj.bias)
+
+    def forward(self, x: Tensor, text: Tensor, bias: Tensor) -> Tensor:
+        q = self.q(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        k, v = self.kv(text).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.proj(attend(q, k, v, bias).transpose(1, 2).flatten(2))
