@@ -25,19 +25,22 @@ SKY: dict[str, tuple[RGB, RGB]] = {
 """Colour of the open sky at its top and at the horizon."""
 TINT: dict[str, RGB] = {"noon": (1.0, 1.0, 1.0), "sunset": (0.98, 0.72, 0.52), "night": (0.28, 0.29, 0.38)}
 """What the light does to the ground's colour."""
-INDOORS: dict[str, RGB] = {"noon": (1.0, 1.0, 1.0), "sunset": (1.0, 0.85, 0.71), "night": (0.42, 0.43, 0.52)}
-"""The same for a studio's wall and floor, where lamps soften it."""
+TINT_OF_PLACE: dict[str, dict[str, RGB]] = {
+    "studio": {"noon": (1.0, 1.0, 1.0), "sunset": (1.0, 0.85, 0.71), "night": (0.42, 0.43, 0.52)},
+    "snow": {"noon": (1.0, 1.0, 1.0), "sunset": (0.97, 0.76, 0.78), "night": (0.30, 0.32, 0.42)},
+}
+"""The same where lamps or snow soften it."""
 GROUND: dict[str, tuple[RGB, RGB]] = {
     "meadow": ((0.38, 0.60, 0.26), (0.46, 0.66, 0.34)),
     "desert": ((0.86, 0.72, 0.46), (0.90, 0.78, 0.56)),
     "snow": ((0.86, 0.91, 0.97), (0.80, 0.87, 0.95)),
     "sea": ((0.14, 0.42, 0.58), (0.26, 0.54, 0.68)),
-    "studio": ((0.55, 0.55, 0.56), (0.66, 0.66, 0.67)),
+    "studio": ((0.48, 0.48, 0.49), (0.60, 0.60, 0.61)),
     "abstract": ((0.46, 0.64, 0.66), (0.70, 0.60, 0.70)),
 }
 """Colours of the ground near and far; of the abstract world, its two bands."""
 HILLS: dict[str, RGB] = {"meadow": (0.26, 0.46, 0.28), "desert": (0.74, 0.55, 0.36), "snow": (0.60, 0.68, 0.82)}
-WALL: RGB = (0.78, 0.78, 0.80)
+WALL: RGB = (0.86, 0.86, 0.88)
 SUN: dict[str, tuple[RGB, float, float]] = {
     "noon": ((1.0, 0.98, 0.80), 0.46, 0.085),
     "sunset": ((1.0, 0.90, 0.55), 0.17, 0.14),
@@ -109,6 +112,10 @@ def _grid(view: View, device: torch.device) -> tuple[Tensor, Tensor]:
     return rows, columns
 
 
+def _tint(scene: Scene) -> RGB:
+    return TINT_OF_PLACE.get(scene.place, TINT)[scene.light]
+
+
 def _mix(near: Tensor, colour: RGB, amount: Tensor) -> Tensor:
     return near + (near.new_tensor(colour) - near) * amount[..., None]
 
@@ -118,8 +125,8 @@ def _sky(scene: Scene, azimuth: Tensor, elevation: Tensor, view: View) -> Tensor
     phase = 2 * math.pi * scene.backdrop
     if scene.place == "studio":
         seam = torch.sin(azimuth * 14.0 + phase).abs() < 0.16
-        shade = torch.where(seam, 0.84, 1.0)[None, :] * (1.0 - 0.35 * elevation.clamp(0.0, 1.0))[:, None]
-        return shade[..., None] * shade.new_tensor(WALL) * shade.new_tensor(INDOORS[scene.light])
+        shade = torch.where(seam, 0.66, 1.0)[None, :] * (1.0 - 0.35 * elevation.clamp(0.0, 1.0))[:, None]
+        return shade[..., None] * shade.new_tensor(WALL) * shade.new_tensor(_tint(scene))
     high, low = (elevation.new_tensor(colour) for colour in SKY[scene.light])
     climb = (elevation * (FOCAL / (view.up * 0.75))).clamp(0.0, 1.0)
     sky = torch.lerp(low, high, climb[:, None])[:, None, :].expand(-1, azimuth.shape[0], -1)  # (h, W, 3)
@@ -144,7 +151,7 @@ def _sky(scene: Scene, azimuth: Tensor, elevation: Tensor, view: View) -> Tensor
         else:
             ridge = 0.028 + 0.014 * torch.sin(azimuth * 11.0 + phase) + 0.010 * torch.sin(azimuth * 23.0 + 2 * phase)
         cover = ((ridge - elevation[:, None]) * (FOCAL / view.pixel) + 0.5).clamp(0.0, 1.0)
-        hill = tuple(h * t for h, t in zip(HILLS[scene.place], TINT[scene.light], strict=True))
+        hill = tuple(h * t for h, t in zip(HILLS[scene.place], _tint(scene), strict=True))
         sky = _mix(sky, hill, cover)
     return sky.clamp(0.0, 1.0)
 
@@ -190,7 +197,7 @@ def _ground(scene: Scene, camera: Camera, columns: Tensor, rows: Tensor) -> Tens
             weight = 0.05 if scene.place == "meadow" else 0.03
     fade = (9.0 / depth).clamp(0.0, 1.0)[:, None]
     shade = 1.0 + weight * pattern * fade
-    tint = rows.new_tensor((INDOORS if scene.place == "studio" else TINT)[scene.light])
+    tint = rows.new_tensor(_tint(scene))
     return (torch.lerp(near, far, away) * tint * shade[..., None]).clamp(0.0, 1.0)
 
 

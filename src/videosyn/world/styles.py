@@ -11,27 +11,37 @@ from torch import Tensor
 PIXEL_BLOCKS = 32
 """Blocks of pixel art along the shorter side."""
 PIXEL_LEVELS = 8
-CARTOON_LEVELS = 6
+CARTOON_LEVELS = 7
+"""Shades of brightness."""
 
 
 def pixel_art(picture: Tensor) -> Tensor:
-    """Few colours in square blocks: means over blocks, rounded to PIXEL_LEVELS a channel. (N, H, W, 3) in [0, 1], the same out."""
+    """Square blocks of few shades: means over blocks, their brightness rounded. (N, H, W, 3) in [0, 1], the same out."""
     height, width = picture.shape[1:3]
     block = max(2, round(min(height, width) / PIXEL_BLOCKS))
     pad_y, pad_x = -height % block, -width % block
     channels = F.pad(picture.permute(0, 3, 1, 2), (0, pad_x, 0, pad_y), mode="replicate")
-    means = F.avg_pool2d(channels, block)
-    flat = (means * (PIXEL_LEVELS - 1)).round() / (PIXEL_LEVELS - 1)
-    large = flat.repeat_interleave(block, 2).repeat_interleave(block, 3)[:, :, :height, :width]
-    return large.permute(0, 2, 3, 1)
+    means = F.avg_pool2d(channels, block).permute(0, 2, 3, 1)
+    flat = _rounded_brightness(means, PIXEL_LEVELS, ramp=0.0)
+    return flat.repeat_interleave(block, 1).repeat_interleave(block, 2)[:, :height, :width]
 
 
 def cartoon(picture: Tensor) -> Tensor:
-    """Flat areas of colour: CARTOON_LEVELS a channel with a narrow ramp between them. (N, H, W, 3) in [0, 1], the same out."""
-    scaled = picture * (CARTOON_LEVELS - 1)
+    """Flat areas of few shades, with a narrow ramp between them. (N, H, W, 3) in [0, 1], the same out."""
+    return _rounded_brightness(picture, CARTOON_LEVELS, ramp=0.15)
+
+
+def _rounded_brightness(picture: Tensor, levels: int, ramp: float) -> Tensor:
+    """Round the brightest channel to `levels` steps, even to the eye (in square roots), and keep the hue.
+
+    `ramp` is the share of a step over which one shade turns into the next.
+    """
+    bright = picture.amax(3, keepdim=True).clamp_min(1e-4)
+    scaled = bright.sqrt() * (levels - 1)
     base = scaled.floor()
-    ramp = ((scaled - base - 0.5) * 6.0 + 0.5).clamp_(0.0, 1.0)
-    return (base + ramp) / (CARTOON_LEVELS - 1)
+    part = scaled - base - 0.5
+    rise = (part / ramp + 0.5).clamp(0.0, 1.0) if ramp else (part >= 0).to(picture.dtype)
+    return picture * (((base + rise) / (levels - 1)).square() / bright)
 
 
 def painterly(picture: Tensor) -> Tensor:
