@@ -1,0 +1,155 @@
+"""The parts of encoder and decoder: norms, residual block, attention in a frame, steps between scales.
+
+All take and give (B, C, T, H, W); only the layers of `causal.py` look along time. Next on the path: `model.py`.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from videosyn.vidvae.causal import CausalConv3d, CausalState, TimePool, TimeRepeat
+from videosyn.vidvae.config import VidVAEConfig
+
+
+class FrameGroupNorm(nn.GroupNorm):
+    """GroupNorm over each frame by itself, so that no frame knows of another."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        frames = rearrange(input, "b c t h w -> (b t) c h w")
+        return rearrange(super().forward(frames), "(b t) c h w -> b c t h w", b=input.shape[0])
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of each position by itself."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.permute(0, 2, 3, 4, 1)).permute(0, 4, 1, 2, 3)
+
+
+def make_norm(config: VidVAEConfig, width: int) -> nn.Module:
+    """The norm that the config asks for."""
+    if config.norm == "group":
+        return FrameGroupNorm(config.norm_groups, width, eps=1e-6)
+    return ChannelNorm(width, eps=1e-6)
+
+
+class ResBlock(nn.Module):
+    """x + conv2(silu(norm2(conv1(silu(norm1(x)))))), the kernels `taps` frames deep."""
+
+    def __init__(self, config: VidVAEConfig, in_width: int, out_width: int, scale: int):
+        super().__init__()
+        first, second = config.time_taps[scale], config.second_time_taps[scale]
+        self.norm1 = make_norm(config, in_width)
+        self.conv1 = CausalConv3d(in_width, out_width, (first, 3, 3), padding=1)
+        self.norm2 = make_norm(config, out_width)
+        self.conv2 = CausalConv3d(out_width, out_width, (second, 3, 3), padding=1)
+        self.conv_shortcut = nn.Conv3d(in_width, out_width, 1) if in_width != out_width else None
+        if config.zero_residuals:
+            nn.init.zeros_(self.conv2.weight)
+            nn.init.zeros_(self.conv2.bias)  # pyright: ignore[reportArgumentType]
+
+    def forward(self, x: Tensor, state: CausalState | None = None) -> Tensor:
+        y = self.conv1(F.silu(self.norm1(x), inplace=True), state)
+        y = self.conv2(F.silu(self.norm2(y), inplace=True), state)
+        return (x if self.conv_shortcut is None else self.conv_shortcut(x)) + y
+
+
+class FrameAttention(nn.Module):
+    """x + attention of one head among the positions of each frame."""
+
+    def __init__(self, config: VidVAEConfig, width: int):
+        super().__init__()
+        self.norm = make_norm(config, width)
+        self.to_q = nn.Linear(width, width)
+        self.to_k = nn.Linear(width, width)
+        self.to_v = nn.Linear(width, width)
+        self.to_out = nn.Linear(width, width)
+        if config.zero_residuals:
+            nn.init.zeros_(self.to_out.weight)
+            nn.init.zeros_(self.to_out.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height = x.shape[3]
+        tokens = rearrange(self.norm(x), "b c t h w -> b t (h w) c")
+        y = F.scaled_dot_product_attention(self.to_q(tokens), self.to_k(tokens), self.to_v(tokens))
+        return x + rearrange(self.to_out(y), "b t (h w) c -> b c t h w", h=height)
+
+
+class PoolDown(nn.Module):
+    """The image VAE's step down (padded right and bottom, stride 2), then, if `time`, average pooling of frame pairs."""
+
+    def __init__(self, width: int, time: bool):
+        super().__init__()
+        self.conv = CausalConv3d(width, width, (3, 3, 3), stride=(1, 2, 2))
+        self.pool = TimePool() if time else None
+
+    def forward(self, x: Tensor, state: CausalState | None = None) -> Tensor:
+        x = self.conv(F.pad(x, (0, 1, 0, 1)), state)  # (B, C, T, H/2, W/2)
+        return x if self.pool is None else self.pool(x, state)  # (B, C, 1 + k, H/2, W/2)
+
+
+class RepeatUp(nn.Module):
+    """The image VAE's step up: nearest neighbours in space and, if `time`, in time, then a convolution."""
+
+    def __init__(self, width: int, time: bool):
+        super().__init__()
+        self.repeat = TimeRepeat() if time else None
+        self.conv = CausalConv3d(width, width, (3, 3, 3), padding=1)
+
+    def forward(self, x: Tensor, state: CausalState | None = None) -> Tensor:
+        if self.repeat is not None:
+            x = self.repeat(x, state)  # (B, C, 1 + 2k, H, W)
+        x = x.repeat_interleave(2, 3).repeat_interleave(2, 4)  # (B, C, 1 + 2k, 2H, 2W)
+        return self.conv(x, state)
+
+
+class ShuffleDown(nn.Module):
+    """A strided convolution over blocks of 2 frames x 2 x 2 positions, begun as the shortcut that averages channels.
+
+    The first frame stands for a pair, as if it had been shown twice.
+    """
+
+    def __init__(self, in_width: int, out_width: int, time: bool):
+        super().__init__()
+        self.time = 2 if time else 1
+        self.conv = CausalConv3d(in_width, out_width, (self.time, 2, 2), stride=(self.time, 2, 2))
+        averages = _shares(out_width, in_width * self.time * 4)
+        averages = averages / averages.sum(1, keepdim=True)
+        self.conv.weight.data.copy_(averages.unflatten(1, (in_width, self.time, 2, 2)))
+        nn.init.zeros_(self.conv.bias)  # pyright: ignore[reportArgumentType]
+
+    def forward(self, x: Tensor, state: CausalState | None = None) -> Tensor:
+        return self.conv(x, state)
+
+
+class ShuffleUp(nn.Module):
+    """A 1x1 convolution to blocks of 2 frames x 2 x 2 positions, begun as the shortcut that repeats channels.
+
+    Of the pair that the first frame of a video becomes only the second is kept.
+    """
+
+    def __init__(self, in_width: int, out_width: int, time: bool):
+        super().__init__()
+        self.time = 2 if time else 1
+        self.conv = nn.Conv3d(in_width, out_width * self.time * 4, 1)
+        repeats = rearrange(_shares(in_width, out_width * self.time * 4), "i (c p) -> (p c) i 1 1 1", c=out_width)
+        self.conv.weight.data.copy_(repeats)
+        nn.init.zeros_(self.conv.bias)  # pyright: ignore[reportArgumentType]
+
+    def forward(self, x: Tensor, state: CausalState | None = None) -> Tensor:
+        x = rearrange(self.conv(x), "b (p q r c) t h w -> b c (t p) (h q) (w r)", p=self.time, q=2, r=2)
+        if self.time == 1:
+            return x
+        begins = state is None or state.begins(self)
+        if state is not None:
+            state.keep(self, x, 0)
+        return x[:, :, int(begins) :]
+
+
+def _shares(num_few: int, num_many: int) -> Tensor:
+    """(few, many) of zeros and ones: each of the many belongs to one of the few, in order, evenly."""
+    owner = torch.arange(num_many) * num_few // num_many
+    return F.one_hot(owner, num_few).t().float()

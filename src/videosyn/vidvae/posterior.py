@@ -1,0 +1,32 @@
+"""The Gaussian that the encoder answers with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A diagonal Gaussian over raw latents. `mean` and `logvar`: (B, Z, t, h, w)."""
+
+    mean: Tensor
+    logvar: Tensor
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """A draw (B, Z, t, h, w), differentiable in mean and logvar."""
+        noise = torch.randn(
+            self.mean.shape, generator=generator, device=self.mean.device, dtype=torch.float32, requires_grad=False
+        )
+        return self.mean + torch.exp(0.5 * self.logvar) * noise.to(self.mean.dtype)
+
+    def mode(self) -> Tensor:
+        """The mean."""
+        return self.mean
+
+    def kl(self) -> Tensor:
+        """Divergence from the unit Gaussian in nats, averaged over all latent values, in fp32: a scalar."""
+        mean, logvar = self.mean.float(), self.logvar.float()
+        return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()

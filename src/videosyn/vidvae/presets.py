@@ -1,0 +1,41 @@
+"""The sizes of VidVAE. Next on the path: `model.py`."""
+
+from __future__ import annotations
+
+from videosyn.vidvae.config import VidVAEConfig
+
+XL = VidVAEConfig()
+"""The paper's: the SD image VAE (128, 256, 512, 512) inflated, 4 latent channels, 4x8x8."""
+
+NANO = VidVAEConfig(
+    latent_channels=16,
+    patch_size=2,
+    encoder_widths=(32, 64, 128),
+    encoder_blocks=(1, 1, 2),
+    decoder_widths=(48, 96, 160),
+    decoder_blocks=(1, 1, 2),
+    time_taps=(1, 3, 3),
+    second_time_taps=(1, 1, 1),
+    norm="channel",
+    resample="shuffle",
+    middle_attention=False,
+    zero_residuals=True,
+    logvar_bias=-5.0,
+)
+"""The shipped one, for CPUs: 16 latent channels, 4x8x8."""
+
+TINY = VidVAEConfig(
+    latent_channels=4,
+    patch_size=2,
+    encoder_widths=(8, 16, 16),
+    encoder_blocks=(1, 1, 1),
+    decoder_widths=(8, 16, 16),
+    decoder_blocks=(1, 1, 1),
+    time_taps=(3, 3, 3),
+    second_time_taps=(1, 1, 1),
+    norm="channel",
+    resample="shuffle",
+    middle_attention=False,
+    logvar_bias=-5.0,
+)
+"""For tests."""
