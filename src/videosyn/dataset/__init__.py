@@ -1,0 +1,1 @@
+"""Clips, buckets, caches: everything between footage or the world and a batch."""

@@ -1,0 +1,162 @@
+"""Which clips a step trains on, and their batch: a pure function of (seed, step, phase), whoever asks, however often.
+
+Every bucket walks through all its clips in an order shuffled anew each epoch. Used by `training/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from random import Random
+
+import torch
+from torch import Tensor
+
+from videosyn.dataset.buckets import Bucket, bucket_of_step
+from videosyn.dataset.latent_cache import LatentCache
+from videosyn.dataset.world_clips import WorldClips, render_clips, scenes_of
+from videosyn.world.caption import caption
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A step's bucket, how many clips it takes, and how many clips of this bucket were taken before."""
+
+    bucket: Bucket
+    size: int
+    first: int
+
+
+def plan_batch(buckets: Sequence[Bucket], sizes: Sequence[int], seed: int, step: int) -> Plan:
+    """The plan of a step; buckets come in their shares, exactly so in every hundred steps."""
+    chosen, before = bucket_of_step(tuple(bucket.share for bucket in buckets), seed, step)
+    return Plan(buckets[chosen], sizes[chosen], before * sizes[chosen])
+
+
+def batch_sizes(buckets: Sequence[Bucket], volume: int, largest: int, volume_of: Callable[[Bucket], int]) -> list[int]:
+    """Clips per batch for each bucket: what fills `volume` (in pixels or tokens, by `volume_of`), 1 to `largest`."""
+    return [max(1, min(largest, round(volume / volume_of(bucket)))) for bucket in buckets]
+
+
+def indices(plan: Plan, num_clips: int, seed: int) -> list[int]:
+    """Which of the bucket's `num_clips` clips the plan takes."""
+    found = []
+    for place in range(plan.first, plan.first + plan.size):
+        epoch, within = divmod(place, num_clips)
+        found.append(int(_order(plan.bucket.name, num_clips, seed, epoch)[within]))
+    return found
+
+
+@lru_cache(maxsize=16)
+def _order(bucket: str, num_clips: int, seed: int, epoch: int) -> Tensor:
+    generator = torch.Generator().manual_seed(Random(f"epoch/{seed}/{bucket}/{epoch}").getrandbits(63))
+    return torch.randperm(num_clips, generator=generator)
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """Crops of clips as pixels. `video`: uint8 (B, T, H, W, 3)."""
+
+    bucket: str
+    step: int
+    seeds: tuple[int, ...]
+    """Scenes of the clips."""
+    corners: tuple[tuple[int, int, int], ...]
+    """First frame, row and column of each crop in its clip."""
+    video: Tensor
+
+    @property
+    def size(self) -> int:
+        return len(self.seeds)
+
+
+@dataclass(frozen=True)
+class CropBatches:
+    """Random crops of world clips, held in memory, or (`clips` None) rendered for each batch on `device`."""
+
+    clips: WorldClips | None
+    sources: tuple[Bucket, ...]
+    """Shapes of the clips, with their shares."""
+    first_seed: int
+    """Where the seeds of clips begin that are rendered for each batch."""
+    seed: int
+    fps: float = 8.0
+    device: str = "cpu"
+
+    def batch(self, step: int, crops: Sequence[Bucket], sizes: Sequence[int]) -> ClipBatch:
+        """The batch of a step: a crop shape by share, then a clip shape that holds it, then clips, then places."""
+        plan = plan_batch(crops, sizes, self.seed, step)
+        crop = plan.bucket
+        fitting = [
+            clip
+            for clip in self.sources
+            if clip.frames >= crop.frames and clip.height >= crop.height and clip.width >= crop.width
+        ]
+        source = Random(f"clip/{self.seed}/{step}").choices(fitting, [clip.share for clip in fitting])[0]
+        if self.clips is None:
+            start = self.first_seed + step * max(sizes)
+            seeds = tuple(range(start, start + plan.size))
+            video = render_clips(seeds, source, "train", self.fps, self.device)
+        else:
+            pool = next(bucket for bucket in self.clips.buckets if bucket.name == source.name)
+            chosen = indices(replace(plan, bucket=pool), len(self.clips.seeds[pool]), self.seed)
+            seeds = tuple(self.clips.seeds[pool][chosen].tolist())
+            video = [self.clips.video[pool][index] for index in chosen]
+        corners = tuple(_corner(self.seed, step, index, source, crop) for index in range(plan.size))
+        pieces = [
+            clip[t : t + crop.frames, y : y + crop.height, x : x + crop.width]
+            for clip, (t, y, x) in zip(video, corners)
+        ]
+        return ClipBatch(crop.name, step, seeds, corners, torch.stack(pieces))
+
+
+def _corner(seed: int, step: int, index: int, clip: Bucket, crop: Bucket) -> tuple[int, int, int]:
+    rng = Random(f"crop/{seed}/{step}/{index}")
+    spare = (clip.frames - crop.frames, clip.height - crop.height, clip.width - crop.width)
+    t, y, x = (rng.randint(0, room) for room in spare)
+    return t, y, x
+
+
+@dataclass(frozen=True)
+class LatentBatch:
+    """Cached latents and captions. `latents`: (B, Z, t, h, w), normalised."""
+
+    bucket: str
+    step: int
+    num_frames: int
+    seeds: tuple[int, ...]
+    """Scenes of the clips."""
+    captions: tuple[str, ...]
+    """"" where the caption is left out."""
+    latents: Tensor
+
+    @property
+    def size(self) -> int:
+        return len(self.seeds)
+
+
+@dataclass(frozen=True)
+class CaptionedLatents:
+    """Batches of a latent cache with captions spoken anew each time a clip is seen."""
+
+    cache: LatentCache
+    seed: int
+    caption_dropout: float
+
+    def batch(self, step: int, buckets: Sequence[Bucket], sizes: Sequence[int]) -> LatentBatch:
+        """The batch of a step. One-frame buckets take the cache's images and the first frames of its clips."""
+        plan = plan_batch(buckets, sizes, self.seed, step)
+        latents, seeds = self.cache.clips(plan.bucket)
+        chosen = indices(plan, len(seeds), self.seed)
+        picked = tuple(seeds[chosen].tolist())
+        frames = plan.bucket.frames
+        captions = tuple(self._caption(seed, step, index, frames) for index, seed in enumerate(picked))
+        return LatentBatch(plan.bucket.name, step, frames, picked, captions, latents[chosen])
+
+    def _caption(self, scene_seed: int, step: int, index: int, num_frames: int) -> str:
+        rng = Random(f"caption/{self.seed}/{step}/{index}")
+        if rng.random() < self.caption_dropout:
+            return ""
+        scene = scenes_of([scene_seed], self.cache.split)[0]
+        return caption(scene, rng, num_frames)

@@ -1,0 +1,135 @@
+"""A folder of safetensors shards that several processes fill and that a killed run fills on. Next: `latent_cache.py`.
+
+A shard is one file, written to a temporary name and renamed, so a file that exists is complete. What a shard holds is
+a function of its place in the plan alone: continuing, or asking for more clips later, changes no shard that exists.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from videosyn.core.errors import UserError
+from videosyn.dataset.buckets import Bucket
+
+MANIFEST = "manifest.json"
+SEEDS_PER_BUCKET = 10_000_000
+"""Each bucket draws its scenes from a range of seeds of its own, so buckets never repeat each other's scenes."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Clips `seeds` of one bucket, in the file `path`."""
+
+    bucket: Bucket
+    seeds: tuple[int, ...]
+    path: Path
+
+
+def plan_shards(
+    folder: str | os.PathLike, buckets: tuple[Bucket, ...], counts: list[int], shard_size: int, first_seed: int
+) -> list[Shard]:
+    """The shards that hold `counts[i]` clips of `buckets[i]`, `shard_size` to a shard; the last one may be shorter."""
+    shards = []
+    for place, (bucket, count) in enumerate(zip(buckets, counts)):
+        if count > SEEDS_PER_BUCKET:
+            raise UserError(f"bucket {bucket.name} can hold {SEEDS_PER_BUCKET} clips, got {count}: ask for fewer")
+        start = first_seed + place * SEEDS_PER_BUCKET
+        for low in range(0, count, shard_size):
+            high = min(low + shard_size, count)
+            path = Path(folder) / f"{bucket.name}-{low:08d}-{high:08d}.safetensors"
+            shards.append(Shard(bucket, tuple(range(start + low, start + high)), path))
+    return shards
+
+
+def write_shard(shard: Shard, tensors: dict[str, Tensor]) -> None:
+    """Writes the tensors and the clips' seeds, all of it or nothing."""
+    temporary = shard.path.with_name(f".{shard.path.name}.{os.getpid()}")
+    seeds = torch.tensor(shard.seeds, dtype=torch.int64)
+    try:
+        save_file({**{key: value.contiguous() for key, value in tensors.items()}, "seeds": seeds}, temporary)
+        os.replace(temporary, shard.path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_shard(shard: Shard) -> dict[str, Tensor]:
+    """The tensors of a shard, `seeds` among them. A UserError when the file holds other clips than the plan says."""
+    tensors = load_file(shard.path)
+    if tuple(tensors["seeds"].tolist()) != shard.seeds:
+        raise UserError(f"{shard.path} holds other clips than asked for: delete its folder and build it again")
+    return tensors
+
+
+def check_manifest(folder: str | os.PathLike, manifest: dict[str, Any]) -> None:
+    """Writes `manifest` (JSON values) into a new folder; in an old one it must be the same, else a UserError."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / MANIFEST
+    if not path.exists():
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    wrong = [key for key in {*found, *manifest} if found.get(key) != manifest.get(key)]
+    if wrong:
+        key = sorted(wrong)[0]
+        raise UserError(
+            f"{folder} was made with {key} = {found.get(key)!r}, not {manifest.get(key)!r}: "
+            "give another folder or delete this one"
+        )
+
+
+def fill(
+    shards: list[Shard],
+    make: Callable[[Shard], None],
+    setup: Callable[..., None] | None = None,
+    setup_args: tuple = (),
+    workers: int = 0,
+) -> Iterator[Shard]:
+    """Makes the shards that do not exist yet, yielding each one as it is done.
+
+    `make` writes one shard; `setup(*setup_args)` runs once before. With workers > 0 both run in that many processes of
+    one thread each (so both must be importable functions); with 0 they run here.
+    """
+    missing = [shard for shard in shards if not shard.path.exists()]
+    if not missing:
+        return
+    if workers == 0:
+        if setup is not None:
+            setup(*setup_args)
+        for shard in missing:
+            make(shard)
+            yield shard
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(workers, len(missing)), _start_worker, (setup, setup_args)) as pool:
+        for shard in pool.imap_unordered(_Make(make), missing):
+            yield shard
+
+
+class _Make:
+    """Calls `make` in a worker and hands the shard back."""
+
+    def __init__(self, make: Callable[[Shard], None]) -> None:
+        self.make = make
+
+    def __call__(self, shard: Shard) -> Shard:
+        self.make(shard)
+        return shard
+
+
+def _start_worker(setup: Callable[..., None] | None, setup_args: tuple) -> None:
+    torch.set_num_threads(1)
+    if setup is not None:
+        setup(*setup_args)

@@ -1,0 +1,1 @@
+"""How models are made: one loop (`loop.py`), a step per model (`vae_step.py`, `dit_step.py`), started by `run.py`."""

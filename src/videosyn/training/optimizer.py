@@ -1,0 +1,193 @@
+"""Muon for hidden matrices and kernels, AdamW for the rest, on fp32 masters of bf16 weights. Next: `loop.py`.
+
+Parameters of the same matrix shape lie in one *slab*, a stack (n, rows, columns); all others lie in one flat slab. A
+slab's fp32 master, its moments and its moving average are single tensors, so a step is a few large operations however
+many parameters a model has, and the model's own parameters are views of the slab in the compute type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+NS_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Quintic of the Newton-Schulz iteration (Keller Jordan, "Muon", 2024): steepest at zero, not quite converging to 1."""
+
+
+def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
+    """(n, r, c) -> bf16 (n, r, c): each matrix with its singular values driven to about 1, computed in bf16."""
+    a, b, c = NS_COEFFICIENTS
+    x = matrices.bfloat16()
+    tall = x.shape[1] > x.shape[2]
+    if tall:
+        x = x.mT
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    return x.mT if tall else x
+
+
+class Slab:
+    """Parameters that are updated as one: their weights in the compute type, fp32 master, moments and moving average.
+
+    `matrix` is the (rows, columns) that all have, or None for a flat slab, where each begins at a multiple of 32.
+    The parameters' own storage is replaced by views of `weights`.
+    """
+
+    def __init__(
+        self, named: dict[str, nn.Parameter], matrix: tuple[int, int] | None, moments: tuple[str, ...]
+    ) -> None:
+        self.names = list(named)
+        self.parameters = list(named.values())
+        step = 1 if matrix else 32
+        sizes = [-(-parameter.numel() // step) * step for parameter in self.parameters]
+        self._offsets = [sum(sizes[:index]) for index in range(len(sizes))]
+        self.shape = (len(named), *matrix) if matrix else (sum(sizes),)
+        first = self.parameters[0]
+        self.weights = torch.zeros(self.shape, dtype=first.dtype, device=first.device)
+        for parameter, view in zip(self.parameters, self._views(self.weights)):
+            view.copy_(parameter.data)
+            parameter.data = view
+        self.master = self.weights.to(torch.float32, copy=True)
+        self.average = self.master.clone()
+        self.moments = {name: torch.zeros_like(self.master) for name in moments}
+        self.gradient = torch.zeros_like(self.master)
+        self._gradients = self._views(self.gradient)
+
+    def gather(self) -> None:
+        """Moves the parameters' gradients into `gradient`, in fp32; a parameter without one counts as 0."""
+        for parameter, gradient in zip(self.parameters, self._gradients):
+            if parameter.grad is None:
+                gradient.zero_()
+            else:
+                gradient.copy_(parameter.grad)
+            parameter.grad = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything a checkpoint needs, by parameter: `master/NAME`, `average/NAME`, `MOMENT/NAME` (views)."""
+        kinds = {"master": self.master, "average": self.average, **self.moments}
+        return {
+            f"{kind}/{name}": view for kind, slab in kinds.items() for name, view in zip(self.names, self._views(slab))
+        }
+
+    def _views(self, slab: Tensor) -> list[Tensor]:
+        flat = slab.view(-1)
+        return [
+            flat[offset : offset + parameter.numel()].view(parameter.shape)
+            for offset, parameter in zip(self._offsets, self.parameters)
+        ]
+
+
+class Optimizer:
+    """Updates the named parameters. `matrices`: names of those that Muon takes, seen as (first axis, all others)."""
+
+    def __init__(
+        self,
+        named: Mapping[str, nn.Parameter],
+        matrices: set[str],
+        muon_lr: float = 2e-3,
+        muon_momentum: float = 0.95,
+        muon_weight_decay: float = 0.0,
+        muon_steps: int = 5,
+        adamw_lr: float = 1e-3,
+        adamw_betas: tuple[float, float] = (0.9, 0.98),
+        clip_norm: float = 1.0,
+        ema_decay: float = 0.998,
+    ) -> None:
+        """`muon_lr` is on AdamW's scale: an update of a (r, c) matrix has the root mean square 0.2 * muon_lr, whatever
+        its shape ("match_rms_adamw" of torch.optim.Muon). `clip_norm` bounds the norm of all gradients; 0: unbounded.
+        """
+        self.muon_lr, self.muon_momentum, self.muon_weight_decay = muon_lr, muon_momentum, muon_weight_decay
+        self.muon_steps, self.adamw_lr, self.adamw_betas = muon_steps, adamw_lr, adamw_betas
+        self.clip_norm, self.ema_decay = clip_norm, ema_decay
+        self.num_steps = 0
+        groups: dict[tuple[int, int], dict[str, nn.Parameter]] = {}
+        rest: dict[str, nn.Parameter] = {}
+        for name, parameter in named.items():
+            if name in matrices:
+                rows = parameter.shape[0]
+                groups.setdefault((rows, parameter.numel() // rows), {})[name] = parameter
+            else:
+                rest[name] = parameter
+        self.matrix_slabs = [Slab(group, shape, ("momentum",)) for shape, group in groups.items()]
+        self.flat_slabs = [Slab(rest, None, ("mean", "square"))] if rest else []
+
+    @property
+    def slabs(self) -> list[Slab]:
+        return self.matrix_slabs + self.flat_slabs
+
+    def gather(self) -> Tensor:
+        """Takes the gradients from the parameters -> their norm over everything, a scalar tensor."""
+        norms = []
+        for slab in self.slabs:
+            slab.gather()
+            norms.append(torch.linalg.vector_norm(slab.gradient))
+        return torch.linalg.vector_norm(torch.stack(norms))
+
+    def apply(self, lr_scale: float, gradient_norm: float) -> None:
+        """One update with the gradients gathered, learning rates times `lr_scale`; then the moving average."""
+        self.num_steps += 1
+        clip = min(1.0, self.clip_norm / (gradient_norm + 1e-6)) if self.clip_norm else 1.0
+        for slab in self.slabs:
+            if clip < 1.0:
+                slab.gradient.mul_(clip)
+        for slab in self.matrix_slabs:
+            self._muon(slab, self.muon_lr * lr_scale)
+        for slab in self.flat_slabs:
+            self._adamw(slab, self.adamw_lr * lr_scale)
+        decay = self.decay_at(self.num_steps)
+        for slab in self.slabs:
+            slab.weights.copy_(slab.master)
+            slab.average.lerp_(slab.master, 1 - decay)
+
+    def decay_at(self, step: int) -> float:
+        """Decay of the moving average at the `step`th update (from 1): short at first, to forget the start."""
+        return min(self.ema_decay, step / (step + 9))
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within the block the model computes with the moving average of its weights."""
+        for slab in self.slabs:
+            slab.weights.copy_(slab.average)
+        try:
+            yield
+        finally:
+            for slab in self.slabs:
+                slab.weights.copy_(slab.master)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All state as tensors by name, views of the live ones; `num_steps` is the only state beside them."""
+        return {name: tensor for slab in self.slabs for name, tensor in slab.tensors().items()}
+
+    def load(self, tensors: Mapping[str, Tensor], num_steps: int) -> None:
+        """Takes back what `tensors()` gave, every key accounted for, and the number of updates; sets the weights."""
+        own = self.tensors()
+        if own.keys() != tensors.keys():
+            odd = sorted(own.keys() ^ tensors.keys())
+            raise ValueError(f"the checkpoint does not fit this model: {len(odd)} names differ ({', '.join(odd[:5])})")
+        for name, tensor in own.items():
+            if tensor.shape != tensors[name].shape:
+                raise ValueError(f"the checkpoint does not fit this model: {name} has another shape")
+            tensor.copy_(tensors[name])
+        self.num_steps = num_steps
+        for slab in self.slabs:
+            slab.weights.copy_(slab.master)
+
+    def _muon(self, slab: Slab, lr: float) -> None:
+        momentum = slab.moments["momentum"].lerp_(slab.gradient, 1 - self.muon_momentum)
+        update = orthogonalise(slab.gradient.lerp_(momentum, self.muon_momentum), self.muon_steps)
+        if self.muon_weight_decay:
+            slab.master.mul_(1 - lr * self.muon_weight_decay)
+        slab.master.add_(update, alpha=-lr * 0.2 * max(slab.shape[1:]) ** 0.5)
+
+    def _adamw(self, slab: Slab, lr: float) -> None:
+        beta1, beta2 = self.adamw_betas
+        mean = slab.moments["mean"].lerp_(slab.gradient, 1 - beta1)
+        square = slab.moments["square"].mul_(beta2).addcmul_(slab.gradient, slab.gradient, value=1 - beta2)
+        spread = (square / (1 - beta2**self.num_steps)).sqrt_().add_(1e-8)
+        slab.master.addcdiv_(mean, spread, value=-lr / (1 - beta1**self.num_steps))

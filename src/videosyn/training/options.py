@@ -1,0 +1,182 @@
+"""What a training run can be told: one frozen dataclass per model, which is the YAML file, the flags and the help text.
+
+Torch-free. Next: `run.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from videosyn.core.config import from_dict
+from videosyn.core.errors import UserError
+from videosyn.dataset.buckets import parse_buckets
+
+Options = TypeVar("Options", bound="Training")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What every model's run has in common."""
+
+    out: str
+    """Run folder: checkpoints, logs, sample sheets, and the model in `model/`. The same command continues the run."""
+    cache: str
+    """Folder for rendered or encoded clips; made once, continued when interrupted, shared by runs."""
+    preset: str = "nano"
+    """Size of the model."""
+    seed: int = 0
+    """Decides initial weights, batches and noise."""
+    max_minutes: float = 0.0
+    """Minutes of training, counted over all restarts, without the making of the cache. 0: no limit."""
+    max_steps: int = 0
+    """Steps of training. 0: no limit."""
+    batch_size: int = 32
+    """Clips of the first bucket in a batch; other buckets get as many as fill the same volume."""
+    max_batch_size: int = 256
+    """Most clips or images in a batch of any bucket."""
+    muon_lr: float = 2e-3
+    """Learning rate of hidden matrices and kernels, on AdamW's scale."""
+    muon_steps: int = 5
+    """Newton-Schulz iterations of Muon."""
+    adamw_lr: float = 1e-3
+    """Learning rate of embeddings, norms, biases, first and last layers."""
+    weight_decay: float = 0.0
+    """Weight decay of hidden matrices and kernels, times the learning rate each step."""
+    warmup_steps: int = 50
+    """Steps over which the learning rates rise."""
+    decay_fraction: float = 0.5
+    """Last part of the budget, over which the learning rates fall by a cosine."""
+    final_lr: float = 0.015
+    """Learning rates at the end, as a part of their height."""
+    clip_norm: float = 1.0
+    """Largest norm of all gradients; 0: no limit."""
+    ema_decay: float = 0.998
+    """Decay per step of the moving average of the weights, which is the result."""
+    save_minutes: float = 10.0
+    """Minutes between checkpoints; each also writes the averaged weights to `model/`."""
+    validate_minutes: float = 4.0
+    """Minutes between measurements on held-out scenes."""
+    sample_minutes: float = 10.0
+    """Minutes between sample sheets."""
+    log_seconds: float = 20.0
+    """Seconds between lines of `train.log` and `metrics.jsonl`."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1."""
+    dtype: str = "auto"
+    """Number type of the weights that compute (masters are fp32): auto, bf16, fp32."""
+    threads: int = 0
+    """CPU threads of the step; 0: all cores."""
+    workers: int = 2
+    """Processes that render and encode the cache."""
+    fps: float = 8.0
+    """Frames per second at which the world is rendered."""
+
+    def __post_init__(self) -> None:
+        if not (self.max_minutes > 0 or self.max_steps > 0):
+            raise UserError("a run needs an end: set max_minutes or max_steps above 0")
+        for name in ("max_minutes", "max_steps", "clip_norm", "warmup_steps", "threads", "workers", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("batch_size", "max_batch_size", "muon_steps", "fps", "log_seconds"):
+            if getattr(self, name) <= 0:
+                raise UserError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("decay_fraction", "final_lr", "ema_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class VAETraining(Training):
+    """Trains a VidVAE on clips of the world."""
+
+    out: str = "runs/vae"
+    cache: str = "runs/cache/clips"
+    batch_size: int = 4
+    muon_lr: float = 3e-3
+    adamw_lr: float = 2e-3
+    clips: tuple[str, ...] = ("17x96x96",)
+    """Shapes FRAMESxHEIGHTxWIDTH:SHARE of the rendered clips that crops are cut from."""
+    num_clips: int = 1500
+    """Clips rendered up front. 0: every batch is rendered anew, for accelerators."""
+    crops: tuple[str, ...] = ("17x64x64:80", "9x64x64:8", "5x64x64:4", "1x96x96:8")
+    """Shapes and shares of the crops that make batches; the first one sets the volume of a batch."""
+    late_crops: tuple[str, ...] = ("17x64x64:50", "17x96x96:42", "1x96x96:8")
+    """The same for the last part of the budget."""
+    late_fraction: float = 0.25
+    """How long that last part is."""
+    validation_clips: int = 24
+    """Held-out clips of the first clip shape, whose PSNR and SSIM are measured."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        clips = parse_buckets(self.clips)
+        largest = (
+            max(clip.frames for clip in clips),
+            max(clip.height for clip in clips),
+            max(clip.width for clip in clips),
+        )
+        for crop in parse_buckets(self.crops) + parse_buckets(self.late_crops):
+            if not any(_fits(crop, clip) for clip in clips):
+                raise UserError(f"crop {crop.name} fits in no clip: crops reach at most {'x'.join(map(str, largest))}")
+
+
+@dataclass(frozen=True)
+class DiTTraining(Training):
+    """Trains a VDiT, and its text encoder with it, on latents of clips of the world."""
+
+    out: str = "runs/dit"
+    cache: str = "runs/cache/latents"
+    vae: str = "runs/vae/model"
+    """Folder of the trained VidVAE."""
+    buckets: tuple[str, ...] = ("17x96x96:62", "17x80x112:12", "17x112x80:12", "33x96x96:6", "1x96x96:8")
+    """Shapes FRAMESxHEIGHTxWIDTH:SHARE of the batches. Images are also first frames of the clips of their size."""
+    num_clips: int = 20000
+    """Clips in the cache, of all shapes with more than one frame."""
+    num_images: int = 10000
+    """Further single images in the cache."""
+    max_batch_size: int = 128
+    caption_dropout: float = 0.1
+    """Part of the captions left out, for guidance."""
+    image_phase_fraction: float = 0.15
+    """First part of the budget, in which images are most of the batches."""
+    image_phase_share: float = 0.8
+    """Share of image batches in that part."""
+    calibration_clips: int = 256
+    """Clips from which the mean and spread of the latents are measured, when the VidVAE does not have them yet."""
+    validation_clips: int = 64
+    """Held-out clips of the first bucket for the validation loss."""
+    sheet_steps: int = 20
+    """Sampling steps of the sample sheets."""
+    guidance: float = 3.0
+    """Guidance of the sample sheets."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        buckets = parse_buckets(self.buckets)
+        if all(bucket.frames == 1 for bucket in buckets):
+            raise UserError(f"at least one bucket must have more than 1 frame, got {', '.join(self.buckets)}")
+        for name in ("caption_dropout", "image_phase_fraction", "image_phase_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")
+
+
+def _fits(crop: Any, clip: Any) -> bool:
+    return crop.frames <= clip.frames and crop.height <= clip.height and crop.width <= clip.width
+
+
+def load_options(cls: type[Options], path: str | os.PathLike) -> Options:
+    """A YAML file -> options; a UserError names an unknown key, a wrong type, or what is wrong with the file."""
+    import yaml
+
+    try:
+        mapping = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(mapping, dict):
+        raise UserError(f"{path} must hold fields such as `max_minutes: 20`, got {type(mapping).__name__}")
+    return from_dict(cls, mapping, where=str(path))
