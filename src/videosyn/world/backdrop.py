@@ -1,7 +1,7 @@
 """Sky, horizon and ground behind the things, for every place and light. Next: `render.py`.
 
-The backdrop is a function of direction alone (azimuth by column, elevation by row), so a pan turns it exactly and an endless world
-needs no texture. Cast shadows are the ground's, and are drawn here too.
+The backdrop is a function of direction alone (azimuth by column, elevation by row), so a pan turns it exactly and an
+endless world needs no texture. Cast shadows are the ground's, and are drawn here too.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SUN: dict[str, tuple[RGB, float, float]] = {
     "sunset": ((1.0, 0.90, 0.55), 0.17, 0.14),
     "night": ((0.93, 0.94, 0.86), 0.46, 0.10),
 }
-"""Colour, elevation above the horizon as a fraction of half the frame's height, and radius in halves of the shorter side."""
+"""Colour; elevation above the horizon, of half the frame's height; radius in halves of the shorter side."""
 STAR_CELL = 0.30
 STAR_RADIUS = 0.030
 
@@ -87,7 +87,7 @@ def backdrops(scenes: Sequence[Scene], cameras: Sequence[Camera], view: View, de
 def shadow(
     pose: Pose, kind: str, camera: Camera, towards: tuple[float, float, float], view: View, device: torch.device
 ) -> Tensor:
-    """How much of the light a thing's shadow leaves at every pixel, (H, W) in (0, 1]: an ellipse along the light, softer when high."""
+    """How much light a thing's shadow leaves at every pixel, (H, W) in (0, 1]: an ellipse, softer from higher up."""
     rows, columns = _grid(view, device)
     depth = FOCAL * camera.height / (camera.horizon - rows).clamp_min(1e-3)  # (H,)
     tall, wide = HEIGHT[kind] * pose.size, HALF_WIDTH[kind] * pose.size * 0.85
@@ -121,7 +121,7 @@ def _mix(near: Tensor, colour: RGB, amount: Tensor) -> Tensor:
 
 
 def _sky(scene: Scene, azimuth: Tensor, elevation: Tensor, view: View) -> Tensor:
-    """Everything above the horizon, (h, W, 3): gradient, sun or moon, stars, clouds, hills; indoors a wall with panels."""
+    """Everything above the horizon, (h, W, 3): gradient, sun or moon, stars, clouds, hills; in a studio a wall."""
     phase = 2 * math.pi * scene.backdrop
     if scene.place == "studio":
         seam = torch.sin(azimuth * 14.0 + phase).abs() < 0.16

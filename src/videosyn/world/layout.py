@@ -1,9 +1,9 @@
 """Where everything is at every frame: a scene and a frame's shape become camera turns and poses. Next: `render.py`.
 
-Units: the screen is measured in halves of its shorter side (x to the right, y up, 0 in the middle), the world in units of which a
-thing of size 1 is 2 high. A point at depth z lies on screen at FOCAL * (x, y - camera height) / z + (0, horizon).
-Motions that cross or end (left, up, grows) span the clip whatever its length; motions that repeat (bounces, spins, a gait) keep
-their period in seconds.
+Units: the screen is measured in halves of its shorter side (x to the right, y up, 0 in the middle), the world in units
+of which a thing of size 1 is 2 high. A point at depth z lies on screen at FOCAL * (x, y - camera height) / z + (0,
+horizon). Motions that cross or end (left, up, grows) span the clip whatever its length; motions that repeat (bounces,
+spins, a gait) keep their period in seconds.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def lay_out(scene: Scene, view: View, num_frames: int, fps: float) -> tuple[list
         progress = frame / max(num_frames - 1, 1)
         turn = math.atan(pan * (progress - 0.5) / FOCAL)
         cameras.append(Camera(turn, horizon, height))
-        for index, thing in enumerate(scene.things):
+        for index in range(len(scene.things)):
             still = _pose(scene, index, view, horizon, height, progress, frame / fps)
             poses[index].append(_seen_from(still, turn))
     return cameras, poses

@@ -1,7 +1,8 @@
-"""Scenes to pixels: rays are marched to signed distance fields, shaded, and laid over the backdrop. `render` is the way in.
+"""Scenes to pixels: rays are marched to signed distance fields, shaded, laid over the backdrop. Enter by `render`.
 
-Work is packed: the rays of all frames of all scenes that show one kind of thing are one tensor, so the number of torch calls does
-not grow with the batch. What stands still (a thing at rest, a bounce that repeats, the backdrop of a still camera) is drawn once.
+Work is packed: the rays of all frames of all scenes that show one kind of thing are one tensor, so the number of torch
+calls does not grow with the batch. What stands still (a thing at rest, a bounce that repeats, the backdrop of a still
+camera) is drawn once.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ def _grouped(
 
 
 def _spread(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """For items that hold `counts` elements each: every element's item, and its place within the item. Both (sum of counts,)."""
+    """For items of `counts` elements: every element's item and its place within the item, both (sum of counts,)."""
     owner = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
     starts = counts.cumsum(0) - counts
     return owner, torch.arange(len(owner), device=counts.device) - starts[owner]
@@ -167,7 +168,7 @@ def _spread(counts: Tensor) -> tuple[Tensor, Tensor]:
 def _trace(
     group: list[tuple[_Instance, tuple[int, int, int, int]]], solid: Solid, view: View, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """March all rays of a group of instances of one kind: pixels of the picture (P,), their colours (P, 3), their coverage (P,)."""
+    """March all rays of instances of one kind -> pixels of the picture (P,), colours (P, 3), coverage (P,)."""
     facts = torch.tensor([_facts(instance) for instance, _ in group]).to(device)  # (n, 26)
     rectangles = torch.tensor([rectangle for _, rectangle in group]).to(device)  # (n, 4)
     owner, place = _spread(rectangles[:, 2] * rectangles[:, 3])  # (R,)

@@ -1,7 +1,8 @@
-"""What a clip shows, as data: things, place, light, camera, style, and the small accidents of layout. Next: `caption.py`, `render.py`.
+"""What a clip shows, as data: things, place, light, camera, style, and the accidents of layout. Next: `caption.py`.
 
-A scene is drawn from a seed with `random.Random` alone, so the same seed gives the same scene on every machine. Nothing here
-depends on the size, shape or length a scene will be rendered at: positions are fractions of the room the frame leaves.
+A scene is drawn from a seed with `random.Random` alone, so the same seed gives the same scene on every machine. Nothing
+here depends on the size, shape or length a scene will be rendered at: positions are fractions of the room the frame
+leaves.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ HELD_OUT_ONE_IN = 10
 
 @dataclass(frozen=True)
 class Thing:
-    """One object of a scene. Fractions are of the room the frame and the thing's own size leave, so any aspect ratio works."""
+    """One object of a scene.
+
+    Fractions are of the room the frame and the thing's own size leave, so any aspect ratio works.
+    """
 
     kind: str
     colour: str
@@ -44,7 +48,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything a clip shows. `relation` speaks of things[0] and things[1]; three things stand in a row, left to right."""
+    """Everything a clip shows. `relation` is of things[0] to things[1]; three things stand in a row, left to right."""
 
     things: tuple[Thing, ...]
     place: str
@@ -75,7 +79,7 @@ class Scene:
 
 
 def held_out(kind: str, colour: str, place: str, motion: str) -> bool:
-    """Whether this combination is kept from training, to test generalisation: one in HELD_OUT_ONE_IN, by a stable hash."""
+    """Whether this combination is kept from training: one in HELD_OUT_ONE_IN, by a stable hash."""
     return zlib.crc32(f"{kind}|{colour}|{place}|{motion}".encode()) % HELD_OUT_ONE_IN == 0
 
 
@@ -93,8 +97,8 @@ def sample_scene(
 ) -> Scene:
     """Draw the scene of a seed. `split` "train" never shows a held-out combination, "held-out" always does.
 
-    `num_things` (1 to 3), `style` and `camera` fix those choices; a camera that a scene's motion forbids (things that cross the
-    frame are filmed by a still camera) redraws the scene.
+    `num_things` (1 to 3), `style` and `camera` fix those choices; a camera that a scene's motion forbids (things that
+    cross the frame are filmed by a still camera) redraws the scene.
     """
     rng = Random(seed)
     while True:
@@ -211,7 +215,7 @@ def _row(rng: Random) -> tuple[Thing, ...]:
 
 
 def _thing(rng: Random, kind: str, motion: str, place: float, size: float, depth: float, lift: float = 0.0) -> Thing:
-    """A thing of random colour and turn; the turn shows what tells the kind (two faces of a cube, the hole of a ring)."""
+    """A thing of random colour, turned to show what tells its kind (two faces of a cube, the hole of a ring)."""
     side = _pick(rng, (-1.0, 1.0))
     turn = _uniform(rng, -1.0, 1.0)
     if kind == "cube":

@@ -1,8 +1,8 @@
 """The shapes: a signed distance and a paint for every kind of thing. Next: `render.py`.
 
-Space of a thing: y up from its base at 0 to about 2, front towards -z. A distance may fall short of the true one outside (a
-maximum of half-spaces does) but never exceeds it, so that marching along a ray never steps through a surface.
-`stride` is the gait's phase in turns; only a walking person reads it.
+Space of a thing: y up from its base at 0 to about 2, front towards -z. A distance may fall short of the true one
+outside (a maximum of half-spaces does) but never exceeds it, so that marching along a ray never steps through a
+surface. `stride` is the gait's phase in turns; only a walking person reads it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Paint = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Solid:
-    """A kind of thing. `paint` maps points (R,), (R,), (R,) and the thing's colour (R, 3) to the colour there (R, 3)."""
+    """A kind of thing. `paint` maps points (R,) x 3 and the thing's colour (R, 3) to the colours there (R, 3)."""
 
     distance: Distance
     paint: Paint

@@ -1,4 +1,4 @@
-"""The four styles, as what is done to a finished picture. Cartoon's outlines and flat light are drawn in `render.py`."""
+"""The styles, as what is done to a finished picture. Cartoon's outlines and flat light are drawn in `render.py`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CARTOON_LEVELS = 7
 
 
 def pixel_art(picture: Tensor) -> Tensor:
-    """Square blocks of few shades: means over blocks, their brightness rounded. (N, H, W, 3) in [0, 1], the same out."""
+    """Square blocks of few shades: means over blocks, brightness rounded. (N, H, W, 3) in [0, 1], the same out."""
     height, width = picture.shape[1:3]
     block = max(2, round(min(height, width) / PIXEL_BLOCKS))
     pad_y, pad_x = -height % block, -width % block
@@ -45,7 +45,10 @@ def _rounded_brightness(picture: Tensor, levels: int, ramp: float) -> Tensor:
 
 
 def painterly(picture: Tensor) -> Tensor:
-    """Brush strokes: edges wander along a fixed field, diagonal strokes of light and dark. (N, H, W, 3) in [0, 1], the same out."""
+    """Brush strokes: edges wander along a fixed field, diagonal strokes of light and dark.
+
+    (N, H, W, 3) in [0, 1], the same out.
+    """
     height, width = picture.shape[1:3]
     unit = 2.0 / min(height, width)
     y = torch.arange(height, device=picture.device)[:, None] * unit

@@ -1,8 +1,8 @@
 """The words of the world: every attribute a clip can have, and the words that name it. Next: `scene.py`.
 
-Each table maps an attribute's canonical name to the words and phrases that mean it; the first phrase is the plainest. The caption
-grammar (`caption.py`) draws from these tables and the parser (`parser.py`) reads with them, so a word added here is spoken and
-understood at once. No torch here: the command line imports this file to show its help.
+Each table maps an attribute's canonical name to the words and phrases that mean it; the first phrase is the plainest.
+The caption grammar (`caption.py`) draws from these tables and the parser (`parser.py`) reads with them, so a word added
+here is spoken and understood at once. No torch here: the command line imports this file to show its help.
 """
 
 SOLIDS: dict[str, tuple[str, ...]] = {
