@@ -22,7 +22,7 @@ from videosyn.core.files import atomic_file
 from videosyn.core.model_folder import CONFIG_NAME, load_state, load_strict
 from videosyn.core.runtime import pick_dtype
 from videosyn.dataset.buckets import Bucket, counts_by_share
-from videosyn.dataset.shards import Shard, check_manifest, fill, plan_shards, read_shard, write_shard
+from videosyn.dataset.shards import SHARD_SIZE, Shard, check_manifest, fill, plan_shards, read_shard, write_shard
 from videosyn.dataset.world_clips import TRAIN_SEEDS, render_clips
 from videosyn.vidvae.config import VidVAEConfig
 from videosyn.vidvae.model import VidVAE
@@ -112,13 +112,15 @@ def write_latents(
     workers: int = 2,
     device: str = "cpu",
     dtype: str = "auto",
-    shard_size: int = 128,
+    shard_size: int = SHARD_SIZE,
+    rendered: str | os.PathLike | None = None,
     on_shard: Callable[[int, int], None] | None = None,
 ) -> list[Shard]:
     """Renders and encodes clips into shards: `latents` bf16 (n, Z, t, h, w) and `seeds` int64 (n,).
 
     `num_clips` are split over the buckets of several frames by share, `num_images` over those of one frame. Shards that
     exist are kept, so a killed run goes on where it was, and a larger number adds to what is there.
+    Shards of pixels that the folder `rendered` has (`write_clips`, same seeds) are not rendered again.
     `on_shard(done, total)` is called as they come. On an accelerator everything runs in this process.
     """
     films = tuple(bucket for bucket in buckets if bucket.frames > 1)
@@ -132,12 +134,11 @@ def write_latents(
         "split": split,
         "first_seed": first_seed,
         "fps": fps,
-        "buckets": [bucket.name for bucket in films + images],
     }
     check_manifest(folder, manifest)
     shards = plan_shards(folder, films + images, counts, shard_size, first_seed)
     on_cpu = torch.device(device).type == "cpu"
-    setup = (os.fspath(vae_folder), split, fps, device, dtype)
+    setup = (os.fspath(vae_folder), split, fps, device, dtype, None if rendered is None else Path(rendered))
     done = sum(shard.path.exists() for shard in shards)
     for _ in fill(shards, _encode_shard, _load_encoder, setup, workers if on_cpu else 0):
         done += 1
@@ -154,20 +155,25 @@ class _Encoder:
     split: Split
     fps: float
     device: str
+    rendered: Path | None
 
 
 _encoder: _Encoder | None = None
 
 
-def _load_encoder(vae_folder: str, split: Split, fps: float, device: str, dtype: str) -> None:
+def _load_encoder(vae_folder: str, split: Split, fps: float, device: str, dtype: str, rendered: Path | None) -> None:
     global _encoder
     vae = load_vae(vae_folder).to(device, pick_dtype(dtype, torch.device(device)))
-    _encoder = _Encoder(vae, split, fps, device)
+    _encoder = _Encoder(vae, split, fps, device, rendered)
 
 
 def _encode_shard(shard: Shard) -> None:
     assert _encoder is not None, "fill() calls _load_encoder first"
-    frames = render_clips(shard.seeds, shard.bucket, _encoder.split, _encoder.fps, _encoder.device)
+    pixels = None if _encoder.rendered is None else dataclasses.replace(shard, path=_encoder.rendered / shard.path.name)
+    if pixels is not None and pixels.path.exists():
+        frames = read_shard(pixels)["video"]
+    else:
+        frames = render_clips(shard.seeds, shard.bucket, _encoder.split, _encoder.fps, _encoder.device)
     write_shard(shard, {"latents": encode_frames(_encoder.vae, frames).to("cpu", torch.bfloat16)})
 
 

@@ -22,6 +22,8 @@ from videosyn.core.errors import UserError
 from videosyn.dataset.buckets import Bucket
 
 MANIFEST = "manifest.json"
+SHARD_SIZE = 128
+"""Clips in a shard."""
 SEEDS_PER_BUCKET = 10_000_000
 """Each bucket draws its scenes from a range of seeds of its own, so buckets never repeat each other's scenes."""
 

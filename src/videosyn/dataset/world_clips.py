@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from videosyn.dataset.buckets import Bucket, counts_by_share
-from videosyn.dataset.shards import Shard, check_manifest, fill, plan_shards, read_shard, write_shard
+from videosyn.dataset.shards import SHARD_SIZE, Shard, check_manifest, fill, plan_shards, read_shard, write_shard
 from videosyn.world.render import render
 from videosyn.world.scene import Scene, Split, sample_scene
 
@@ -41,7 +41,7 @@ def write_clips(
     fps: float = 8,
     workers: int = 2,
     device: str = "cpu",
-    shard_size: int = 64,
+    shard_size: int = SHARD_SIZE,
     on_shard: Callable[[int, int], None] | None = None,
 ) -> list[Shard]:
     """Renders `num_clips`, split over the buckets by share, into shards of uint8 (n, T, H, W, 3) under the key `video`.
@@ -50,8 +50,7 @@ def write_clips(
     On an accelerator the rendering runs in this process.
     """
     counts = counts_by_share([bucket.share for bucket in buckets], num_clips)
-    manifest = {"kind": "world clips", "split": split, "first_seed": first_seed, "fps": fps, "shard_size": shard_size}
-    check_manifest(folder, {**manifest, "buckets": [bucket.name for bucket in buckets]})
+    check_manifest(folder, {"kind": "world clips", "split": split, "first_seed": first_seed, "fps": fps})
     shards = plan_shards(folder, buckets, counts, shard_size, first_seed)
     make = partial(_render_shard, split=split, fps=fps, device=device)
     done = sum(shard.path.exists() for shard in shards)

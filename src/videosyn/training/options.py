@@ -99,7 +99,7 @@ class VAETraining(Training):
     adamw_lr: float = 2e-3
     clips: tuple[str, ...] = ("17x96x96",)
     """Shapes FRAMESxHEIGHTxWIDTH:SHARE of the rendered clips that crops are cut from."""
-    num_clips: int = 1500
+    num_clips: int = 1536
     """Clips rendered up front. 0: every batch is rendered anew, for accelerators."""
     crops: tuple[str, ...] = ("17x64x64:80", "9x64x64:8", "5x64x64:4", "1x96x96:8")
     """Shapes and shares of the crops that make batches; the first one sets the volume of a batch."""
@@ -138,6 +138,8 @@ class DiTTraining(Training):
     num_images: int = 10000
     """Further single images in the cache."""
     max_batch_size: int = 128
+    rendered: str = ""
+    """Folder of clips rendered before, used where it has those that the cache wants. Empty: none."""
     caption_dropout: float = 0.1
     """Part of the captions left out, for guidance."""
     image_phase_fraction: float = 0.15

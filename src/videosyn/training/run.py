@@ -97,6 +97,7 @@ def run_dit(options: DiTTraining) -> str:
         workers=options.workers,
         device=str(device),
         dtype=options.dtype,
+        rendered=options.rendered or None,
         on_shard=_counter("latents"),
     )
     clips = CaptionedLatents(LatentCache(shards, "train"), options.seed, options.caption_dropout)
