@@ -79,7 +79,7 @@ class FrameAttention(nn.Module):
 
 
 class PoolDown(nn.Module):
-    """The image VAE's step down (padded right and bottom, stride 2), then, if `time`, average pooling of frame pairs."""
+    """The image VAE's step down (padded right and bottom, stride 2) and, if `time`, average pooling of frames."""
 
     def __init__(self, width: int, time: bool):
         super().__init__()

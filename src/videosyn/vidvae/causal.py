@@ -39,9 +39,15 @@ class CausalConv3d(nn.Conv3d):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: tuple[int, int, int], stride=(1, 1, 1), padding: int = 0
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: tuple[int, int, int],
+        stride: tuple[int, int, int] = (1, 1, 1),
+        padding: int = 0,
     ):
         super().__init__(in_channels, out_channels, kernel, stride, (0, padding, padding))
+        self.space_padding = padding
 
     def forward(self, x: Tensor, state: CausalState | None = None) -> Tensor:
         taps, step = self.kernel_size[0], self.stride[0]
@@ -54,7 +60,7 @@ class CausalConv3d(nn.Conv3d):
             if state is not None:
                 state.keep(self, x, taps - step)
         if x.device.type == "cpu" and x.dtype == torch.float32 and taps > 1:
-            return conv3d_as_conv2d(x, self.weight, self.bias, self.stride, self.padding[1])
+            return conv3d_as_conv2d(x, self.weight, self.bias, self.stride, self.space_padding)
         return F.conv3d(x, self.weight, self.bias, self.stride, self.padding)
 
 
@@ -63,11 +69,13 @@ def conv3d_as_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tup
 
     x: (B, C, T, H, W), weight (O, C, kt, kh, kw) -> (B, O, T', H', W'). In fp32 on CPUs several times as fast.
     """
-    batch, taps = x.shape[0], weight.shape[2]
-    x = x.unfold(2, taps, stride[0])  # (B, C, T', H, W, kt)
-    frames = rearrange(x, "b c t h w k -> (b t) (c k) h w")
-    y = F.conv2d(frames, rearrange(weight, "o c k h w -> o (c k) h w"), bias, stride[1:], padding)
-    return rearrange(y, "(b t) o h w -> b o t h w", b=batch)
+    batch, taps, step = x.shape[0], weight.shape[2], stride[0]
+    num_frames = (x.shape[2] - taps) // step + 1
+    last = step * (num_frames - 1) + 1
+    joined = torch.cat([x[:, :, tap : tap + last : step] for tap in range(taps)], 1)  # (B, kt C, T', H, W)
+    frames = rearrange(joined, "b kc t h w -> (b t) kc h w")
+    y = F.conv2d(frames, rearrange(weight, "o c k h w -> o (k c) h w"), bias, stride[1:], padding)
+    return rearrange(y, "(b t) o h w -> b o t h w", b=batch)  # (B, O, T', H', W')
 
 
 class TimePool(nn.Module):

@@ -28,7 +28,7 @@ class VidVAEConfig:
     decoder_blocks: tuple[int, ...] = (3, 3, 3, 3)
     """Residual blocks of the decoder at each scale."""
     time_taps: tuple[int, ...] = (3, 3, 3, 3)
-    """Frames (this one and those before) that the first convolution of a block sees, at each scale. 1: a frame alone."""
+    """Frames (this and those before) that the first convolution of a block sees, at each scale. 1: a frame alone."""
     second_time_taps: tuple[int, ...] = (3, 3, 3, 3)
     """The same for the second convolution of a block."""
     norm: Literal["group", "channel"] = "group"

@@ -2,8 +2,8 @@
 
     T x H x W pixels -> t x h x w latents,  T = 1 + 4k,  t = 1 + k,  h = H / 8,  w = W / 8
 
-Causal in time, every norm and attention inside one frame: past latents never depend on future frames, an image is a video
-of one frame, and a long video in pieces gives what the whole gives. Next on the path: `streaming.py`.
+Causal in time, every norm and attention inside one frame: past latents never depend on future frames, an image is a
+video of one frame, and a long video in pieces gives what the whole gives. Next on the path: `streaming.py`.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ class VidVAE(nn.Module):
 
 
 def _default_frames_per_piece(x: Tensor, factor: int) -> int:
-    """Frames of a piece that keep one piece of the batch below MAX_PIECE_PIXELS. x: pixels or latents, `factor` apart."""
+    """Frames that keep a piece of the batch below MAX_PIECE_PIXELS. x: pixels, or latents `factor` times coarser."""
     pixels_per_frame = x.shape[0] * x.shape[3] * x.shape[4] * factor**2
     return max(4, MAX_PIECE_PIXELS // pixels_per_frame)
 

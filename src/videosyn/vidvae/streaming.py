@@ -47,7 +47,7 @@ def split_frames(x: Tensor, frames_per_piece: int) -> Iterator[Tensor]:
 
 
 def _whole_latent_frames(pieces: Iterable[Tensor], time_factor: int) -> Iterator[Tensor]:
-    """The same frames in pieces that end with a latent frame: 1 + time_factor * k frames first, then multiples of it."""
+    """The same frames in pieces that end with a latent frame: 1 + time_factor * k first, then multiples of it."""
     num_frames = 0
     waiting: list[Tensor] = []
     for piece in pieces:
