@@ -140,7 +140,8 @@ class ShuffleUp(nn.Module):
         nn.init.zeros_(self.conv.bias)  # pyright: ignore[reportArgumentType]
 
     def forward(self, x: Tensor, state: CausalState | None = None) -> Tensor:
-        x = rearrange(self.conv(x), "b (p q r c) t h w -> b c (t p) (h q) (w r)", p=self.time, q=2, r=2)
+        x = rearrange(self.conv(x), "b (p q r c) t h w -> b (t p) (h q) (w r) c", p=self.time, q=2, r=2)
+        x = rearrange(x, "b t h w c -> b c t h w")  # a view: the channels stay innermost
         if self.time == 1:
             return x
         begins = state is None or state.begins(self)
