@@ -1,7 +1,8 @@
-"""Says what a scene shows, in many phrasings. `clauses.py` says the things; here light, place, style and camera join them. Next: `parser.py`.
+"""Says what a scene shows, in many phrasings. Next: `parser.py`.
 
-What a caption leaves out is either unsaid (place, light, motion, relation may be anything) or usual: a caption that says nothing of
-style shows the plain one, and one that says nothing of the camera has a still one. So "a red ball" is learned as a plain film.
+`clauses.py` says the things; here light, place, style and camera join them. What a caption leaves out is either
+unsaid (place, light, motion, relation: it may be anything) or usual: a caption silent on style shows the plain one,
+and one silent on the camera has a still one. So "a red ball" is learned as a plain film of a red ball.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ STYLE_SHORT = {
 FILM_OPENINGS = ("a video of ", "a clip of ", "an animation of ", "video of ", "watch ")
 PHOTO_OPENINGS = ("a photo of ", "a picture of ", "photo of ", "picture of ")
 PAN_SHORT = {"pan left": ("pan left", "panning left"), "pan right": ("pan right", "panning right")}
-GRAMMAR_WORDS = """a an and animation as between by clip each each from in is it its middle not of on other photo picture row
-    that the to video watch which while with , : -"""
+GRAMMAR_WORDS = """a an and animation as between by clip each from in is it its middle not of on other photo picture
+    row that the to video watch which while with , : -"""
 """Words of the sentences themselves, beside those of the vocabulary's tables."""
 
 
@@ -85,8 +86,9 @@ class _Plan:
 def caption(scene: Scene, rng: Random, num_frames: int = 17, detail: Detail = "varied") -> str:
     """A lower-case text that says what `scene` shows, never anything false.
 
-    "plain" is the canonical full sentence, "full" names everything in a random phrasing, "varied" (for training) is that for
-    FULL_SHARE of captions and leaves attributes out in the others. Of a single frame, neither motion, camera nor events are said.
+    "plain" is the canonical full sentence, "full" names everything in a random phrasing, "varied" (for training) is
+    that for FULL_SHARE of captions and leaves attributes out in the others. Of a single frame, neither motion nor
+    camera nor events are said.
     """
     return say(scene, rng, num_frames, detail)[0]
 

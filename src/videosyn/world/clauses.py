@@ -1,13 +1,15 @@
 """The heart of a caption: a scene's things, how they stand and what they do, in many phrasings. Next: `caption.py`.
 
-Every function returns a `Clause`: a text and exactly what that text says. None of them says where, in what light or in what style.
+Every function returns a `Clause`: a text and exactly what that text says. None says where, in what light or in what
+style.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Literal, Sequence, TypeVar
+from typing import Literal, TypeVar
 
 from videosyn.world.parsed import NamedThing
 from videosyn.world.scene import Scene, Thing

@@ -1,14 +1,15 @@
-"""What a text says of a clip, as data, and how it compares with a scene. Next: `caption.py` (scene to text), `parser.py` (text to this).
+"""What a text says of a clip, as data, and how it compares with a scene. Next: `clauses.py`, `caption.py`, `parser.py`.
 
-An attribute that is not named is None. Relations are kept in one direction only, so that "a cube right of a ball" and "a ball left
-of a cube" are equal: `things[0]` is "left of", "in front of" or "above" `things[1]`, "passes behind" it, "collides with" it, or is
-"beside" it. Three things are in a "row" when their order from left to right is said, and "between" when only the middle one is.
+An attribute that is not named is None. Relations are kept in one direction only, so that "a cube right of a ball" and
+"a ball left of a cube" are equal: `things[0]` is "left of", "in front of" or "above" `things[1]`, "passes behind" it,
+"collides with" it, or is "beside" it. Three things are in a "row" when their order from left to right is said, and
+"between" when only the middle one is.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import permutations
+from itertools import pairwise, permutations
 
 from videosyn.world.scene import Scene
 
@@ -70,7 +71,7 @@ def to_parsed(scene: Scene, num_frames: int = 17) -> Parsed:
 
 
 def mismatches(parsed: Parsed, scene: Scene) -> list[str]:
-    """What a text says that a scene does not show, one line each; empty when they agree. Unnamed attributes agree with anything."""
+    """What a text says that a scene does not show, one line each; what is not named agrees with anything."""
     shown = to_parsed(scene)
     found = [
         f"{name}: said {said}, shown {seen}"
@@ -111,7 +112,7 @@ def _differences(parsed: Parsed, shown: Parsed, order: tuple[int, ...]) -> list[
 def _holds(said: str, shown: str | None, order: tuple[int, ...]) -> bool:
     """Whether a said relation is true of the shown things order[0], order[1], ..."""
     if shown == "row":
-        ascending = all(a < b for a, b in zip(order, order[1:], strict=False))
+        ascending = all(a < b for a, b in pairwise(order))
         return {"row": ascending, "left of": order[0] < order[1], "between": order[1] == 1, "beside": True}.get(
             said, False
         )
