@@ -97,6 +97,7 @@ class _Run(Generic[B]):
             muon_lr=options.muon_lr,
             muon_weight_decay=options.weight_decay,
             muon_steps=options.muon_steps,
+            muon_every=options.muon_every,
             adamw_lr=options.adamw_lr,
             clip_norm=options.clip_norm,
             ema_decay=options.ema_decay,

@@ -17,19 +17,47 @@ NS_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Quintic of the Newton-Schulz iteration (Keller Jordan, "Muon", 2024): steepest at zero, not quite converging to 1."""
 
 
+WIDE = 8
+"""From this many columns a row on, the iteration runs on the small Gram matrices."""
+
+
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
-    """(n, r, c) -> bf16 (n, r, c): each matrix with its singular values driven to about 1, computed in bf16."""
-    a, b, c = NS_COEFFICIENTS
+    """(n, r, c) -> bf16 (n, r, c): each matrix with its singular values driven to about 1, with bf16's precision."""
     x = matrices.bfloat16()
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.mT
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
+    x = _iterate_gram(x, steps) if x.shape[2] >= WIDE * x.shape[1] else _iterate(x, steps)
+    return x.mT if tall else x
+
+
+def _iterate(x: Tensor, steps: int) -> Tensor:
+    """x <- (a + b xx' + c (xx')^2) x, in bf16."""
+    a, b, c = NS_COEFFICIENTS
     for _ in range(steps):
         gram = x @ x.mT
         polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         x = torch.baddbmm(x, polynomial, x, beta=a)
-    return x.mT if tall else x
+    return x
+
+
+def _iterate_gram(x: Tensor, steps: int) -> Tensor:
+    """The same where x is much wider than high, as convolution kernels are: p(G) and G commute, so the factors are
+    collected as (r, r) matrices and x is multiplied once. Half the cost at r = 160, c = 4320, and the same error.
+
+    In fp32, because a Gram matrix rounded to bf16 has negative eigenvalues, which the polynomial blows up.
+    """
+    a, b, c = NS_COEFFICIENTS
+    gram = x.float() @ x.float().mT
+    factor = torch.eye(x.shape[1], device=x.device).expand_as(gram)
+    for step in range(steps):
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        polynomial.diagonal(dim1=1, dim2=2).add_(a)
+        factor = polynomial @ factor if step else polynomial
+        if step + 1 < steps:
+            gram = polynomial @ gram @ polynomial
+    return factor.bfloat16() @ x
 
 
 class Slab:
@@ -94,16 +122,20 @@ class Optimizer:
         muon_momentum: float = 0.95,
         muon_weight_decay: float = 0.0,
         muon_steps: int = 5,
+        muon_every: int = 1,
         adamw_lr: float = 1e-3,
         adamw_betas: tuple[float, float] = (0.9, 0.98),
         clip_norm: float = 1.0,
         ema_decay: float = 0.998,
     ) -> None:
         """`muon_lr` is on AdamW's scale: an update of a (r, c) matrix has the root mean square 0.2 * muon_lr, whatever
-        its shape ("match_rms_adamw" of torch.optim.Muon). `clip_norm` bounds the norm of all gradients; 0: unbounded.
+        its shape ("match_rms_adamw" of torch.optim.Muon). With `muon_every` k, each step orthogonalises one k-th of the
+        matrix shapes and moves the others along their last direction, which momentum has hardly turned since.
+        `clip_norm` bounds the norm of all gradients; 0: unbounded.
         """
         self.muon_lr, self.muon_momentum, self.muon_weight_decay = muon_lr, muon_momentum, muon_weight_decay
-        self.muon_steps, self.adamw_lr, self.adamw_betas = muon_steps, adamw_lr, adamw_betas
+        self.muon_steps, self.muon_every = muon_steps, muon_every
+        self.adamw_lr, self.adamw_betas = adamw_lr, adamw_betas
         self.clip_norm, self.ema_decay = clip_norm, ema_decay
         self.num_steps = 0
         groups: dict[tuple[int, int], dict[str, nn.Parameter]] = {}
@@ -115,6 +147,9 @@ class Optimizer:
             else:
                 rest[name] = parameter
         self.matrix_slabs = [Slab(group, shape, ("momentum",)) for shape, group in groups.items()]
+        if muon_every > 1:
+            for slab in self.matrix_slabs:
+                slab.moments["direction"] = torch.zeros_like(slab.master, dtype=torch.bfloat16)
         self.flat_slabs = [Slab(rest, None, ("mean", "square"))] if rest else []
 
     @property
@@ -136,8 +171,8 @@ class Optimizer:
         for slab in self.slabs:
             if clip < 1.0:
                 slab.gradient.mul_(clip)
-        for slab in self.matrix_slabs:
-            self._muon(slab, self.muon_lr * lr_scale)
+        for place, slab in enumerate(self.matrix_slabs):
+            self._muon(slab, self.muon_lr * lr_scale, turn=(self.num_steps + place) % self.muon_every == 0)
         for slab in self.flat_slabs:
             self._adamw(slab, self.adamw_lr * lr_scale)
         decay = self.decay_at(self.num_steps)
@@ -178,9 +213,14 @@ class Optimizer:
         for slab in self.slabs:
             slab.weights.copy_(slab.master)
 
-    def _muon(self, slab: Slab, lr: float) -> None:
+    def _muon(self, slab: Slab, lr: float, turn: bool) -> None:
         momentum = slab.moments["momentum"].lerp_(slab.gradient, 1 - self.muon_momentum)
-        update = orthogonalise(slab.gradient.lerp_(momentum, self.muon_momentum), self.muon_steps)
+        if turn or self.num_steps == 1:
+            update = orthogonalise(slab.gradient.lerp_(momentum, self.muon_momentum), self.muon_steps)
+            if self.muon_every > 1:
+                slab.moments["direction"].copy_(update)
+        else:
+            update = slab.moments["direction"]
         if self.muon_weight_decay:
             slab.master.mul_(1 - lr * self.muon_weight_decay)
         slab.master.add_(update, alpha=-lr * 0.2 * max(slab.shape[1:]) ** 0.5)

@@ -41,6 +41,8 @@ class Training:
     """Learning rate of hidden matrices and kernels, on AdamW's scale."""
     muon_steps: int = 5
     """Newton-Schulz iterations of Muon."""
+    muon_every: int = 1
+    """Steps over which the orthogonalisation of all matrices is spread: 2 halves the optimizer's cost."""
     adamw_lr: float = 1e-3
     """Learning rate of embeddings, norms, biases, first and last layers."""
     weight_decay: float = 0.0
@@ -80,7 +82,7 @@ class Training:
         for name in ("max_minutes", "max_steps", "clip_norm", "warmup_steps", "threads", "workers", "weight_decay"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("batch_size", "max_batch_size", "muon_steps", "fps", "log_seconds"):
+        for name in ("batch_size", "max_batch_size", "muon_steps", "muon_every", "fps", "log_seconds"):
             if getattr(self, name) <= 0:
                 raise UserError(f"{name} must be above 0, got {getattr(self, name)}")
         for name in ("decay_fraction", "final_lr", "ema_decay"):
