@@ -37,7 +37,7 @@ class Training:
     """Clips of the first bucket in a batch; other buckets get as many as fill the same volume."""
     max_batch_size: int = 256
     """Most clips or images in a batch of any bucket."""
-    muon_lr: float = 2e-3
+    muon_lr: float = 1.5e-3
     """Learning rate of hidden matrices and kernels, on AdamW's scale."""
     muon_steps: int = 5
     """Newton-Schulz iterations of Muon."""
@@ -97,7 +97,7 @@ class VAETraining(Training):
     out: str = "runs/vae"
     cache: str = "runs/cache/clips"
     batch_size: int = 4
-    muon_lr: float = 3e-3
+    muon_lr: float = 1e-3
     adamw_lr: float = 2e-3
     clips: tuple[str, ...] = ("17x96x96",)
     """Shapes FRAMESxHEIGHTxWIDTH:SHARE of the rendered clips that crops are cut from."""
