@@ -19,6 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from videosyn.core.errors import UserError
 from videosyn.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from videosyn.training.optimizer import Optimizer
 from videosyn.training.options import Training
@@ -72,7 +73,7 @@ class TrainingStep(Protocol, Generic[B]):
         ...
 
 
-class TrainingBroke(RuntimeError):
+class TrainingBroke(UserError):
     """The loss or a gradient is not a number. The batch lies in the run folder, the last checkpoint is whole."""
 
 
@@ -117,6 +118,10 @@ class _Run(Generic[B]):
         self.record.line(f"{self.folder} {begun}: {count / 1e6:.2f} M parameters on {self.device}")
 
     def go(self) -> str:
+        if self.budget.spent(self.step):
+            self.record.line(f"has spent its budget at step {self.step}: raise max_minutes or max_steps to go on")
+            self.record.close()
+            return "finished"
         due = {
             self._save: _Due(60 * self.options.save_minutes, self.budget),
             self._validate: _Due(60 * self.options.validate_minutes, self.budget),
@@ -173,7 +178,10 @@ class _Run(Generic[B]):
         folder = self.folder / f"broken-step-{self.step:08d}"
         facts = {"step": self.step, "loss": str(loss), "gradient_norm": str(norm)}
         write_batch(folder, batch, facts)
-        message = f"loss {loss} and gradient norm {norm} at step {self.step}: its batch is in {folder}"
+        message = (
+            f"loss {loss} and gradient norm {norm} at step {self.step}: its batch is in {folder}; "
+            "the same command goes on from the last checkpoint, a lower muon_lr may help"
+        )
         self.record.line(message)
         raise TrainingBroke(message)
 
@@ -209,10 +217,10 @@ class _Run(Generic[B]):
         self.record.line(f"step {self.step}  sample sheet {path}")
 
     def _save(self) -> None:
-        scalars = {"elapsed_s": self.budget.elapsed_s}
-        save_checkpoint(self.folder / "checkpoints", self.step, self.optimizer.tensors(), scalars)
         with self.optimizer.averaged(), torch.no_grad():
             self.model.save(self.folder / "model")
+        scalars = {"elapsed_s": self.budget.elapsed_s}
+        save_checkpoint(self.folder / "checkpoints", self.step, self.optimizer.tensors(), scalars)
         self.record.line(f"step {self.step}  saved")
 
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from videosyn.core.errors import UserError
+
 NS_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Quintic of the Newton-Schulz iteration (Keller Jordan, "Muon", 2024): steepest at zero, not quite converging to 1."""
 
@@ -204,10 +206,12 @@ class Optimizer:
         own = self.tensors()
         if own.keys() != tensors.keys():
             odd = sorted(own.keys() ^ tensors.keys())
-            raise ValueError(f"the checkpoint does not fit this model: {len(odd)} names differ ({', '.join(odd[:5])})")
+            raise UserError(
+                f"the checkpoint is another model's, {len(odd)} names differ ({', '.join(odd[:5])}): give another out"
+            )
         for name, tensor in own.items():
             if tensor.shape != tensors[name].shape:
-                raise ValueError(f"the checkpoint does not fit this model: {name} has another shape")
+                raise UserError(f"the checkpoint is another model's, {name} has another shape: give another out")
             tensor.copy_(tensors[name])
         self.num_steps = num_steps
         for slab in self.slabs:
