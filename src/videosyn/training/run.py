@@ -22,14 +22,14 @@ from videosyn.training.options import DiTTraining, Training, VAETraining, load_o
 def run_vae(options: VAETraining) -> str:
     """Trains a VidVAE, then measures its latents' mean and spread -> "finished", or "stopped" when asked to leave.
 
-    The model is in `options.out`/model. Calling it again continues; a finished run is left as it is.
+    The model is in `options.out`/model. Calling it again continues.
     """
     tune()
     import torch
 
     from videosyn.dataset.batches import CropBatches
     from videosyn.dataset.buckets import parse_buckets
-    from videosyn.dataset.latent_cache import calibrate_folder
+    from videosyn.dataset.latent_cache import calibrate_folder, load_vae
     from videosyn.dataset.world_clips import TRAIN_SEEDS, WorldClips
     from videosyn.training.loop import train
     from videosyn.training.vae_step import VAEStep
@@ -46,10 +46,9 @@ def run_vae(options: VAETraining) -> str:
     vae = VidVAE(_preset(presets, options.preset)).to(device, dtype)
     batches = CropBatches(clips, shapes, TRAIN_SEEDS, options.seed, options.fps, str(device))
     outcome = train(options, VAEStep(options, vae, batches))
-    if outcome == "finished":
-        calibrate_folder(
-            Path(options.out) / "model", shapes[0], fps=options.fps, device=str(device), dtype=options.dtype
-        )
+    model = Path(options.out) / "model"
+    if outcome == "finished" and not load_vae(model).config.latents_std:
+        calibrate_folder(model, shapes[0], fps=options.fps, device=str(device), dtype=options.dtype)
     return outcome
 
 
@@ -104,8 +103,9 @@ def run_dit(options: DiTTraining) -> str:
     torch.manual_seed(options.seed)
     tokenizer = WordTokenizer.from_words(vocabulary())
     vdit = VDiT(config).to(device, dtype)
-    text_encoder = NanoTextEncoder(NanoTextEncoderConfig(len(tokenizer), width=config.text_width), tokenizer)
-    text_encoder = text_encoder.to(device, dtype)
+    width = config.text_width
+    text_config = NanoTextEncoderConfig(len(tokenizer), width=width, num_heads=max(1, width // 64))
+    text_encoder = NanoTextEncoder(text_config, tokenizer).to(device, dtype)
     step = DiTStep(options, vdit, text_encoder, vae.to(device, dtype), FlowMatching(), clips)
     return train(options, step)
 
