@@ -7,6 +7,7 @@ the last two are imported only when that command is called. Next on the path: `g
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("videosyn: stopped, nothing half written", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 
@@ -69,9 +73,10 @@ def _find(argv: list[str]) -> Command:
     for command in COMMANDS:
         if tuple(argv[: len(command.words)]) == command.words:
             return command
-    known = [" ".join(command.words) for command in COMMANDS]
-    nearest = difflib.get_close_matches(" ".join(argv[:2]), known, n=1, cutoff=0.0)
-    raise UserError(f"no command {argv[0]!r}: did you mean 'videosyn {nearest[0]}'? See videosyn --help")
+    by_first_word = {command.words[0]: " ".join(command.words) for command in COMMANDS}
+    nearest = difflib.get_close_matches(argv[0], by_first_word, n=1, cutoff=0.0)[0]
+    given = " ".join(argv[:2]) if argv[0] in by_first_word else argv[0]
+    raise UserError(f"no command {given!r}: did you mean 'videosyn {by_first_word[nearest]}'? See videosyn --help")
 
 
 def _named(path: str) -> Any:

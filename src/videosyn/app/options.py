@@ -25,34 +25,34 @@ class GenerateConfig:
     What is left out comes from the model: its frames, size, steps, guidance and fps.
     """
 
-    prompt: Positional[tuple[str, ...]] = ()
+    prompt: Annotated[Positional[tuple[str, ...]], arg(metavar="PROMPT ...")] = ()
     """What the film shows; several prompts give several films."""
     output: Annotated[Path, arg(aliases=["-o"])] = Path("film.mp4")
     """The file: .mp4, .gif, .webp, or .png for a contact sheet. Several films become NAME-1, NAME-2, ..."""
-    prompts: Path | None = None
+    prompts: Annotated[Path | None, arg(metavar="FILE")] = None
     """A text file with one prompt a line, after those given directly."""
     model: str = "nano"
     """The shipped model, a model folder, or an id on the Hugging Face hub."""
-    frames: int | None = None
+    frames: Annotated[int | None, arg(metavar="INT")] = None
     """Frames a film, 1 + 4k."""
-    height: int | None = None
+    height: Annotated[int | None, arg(metavar="INT")] = None
     """Pixels."""
-    width: int | None = None
+    width: Annotated[int | None, arg(metavar="INT")] = None
     """Pixels."""
-    fps: float | None = None
+    fps: Annotated[float | None, arg(metavar="FLOAT")] = None
     """Frames a second of the film."""
-    steps: int | None = None
+    steps: Annotated[int | None, arg(metavar="INT")] = None
     """Sampling steps; fewer are faster and coarser."""
-    guidance: float | None = None
+    guidance: Annotated[float | None, arg(metavar="FLOAT")] = None
     """How strongly the prompt pulls; 1 switches guidance off."""
-    negative: str | None = None
+    negative: Annotated[str | None, arg(metavar="TEXT")] = None
     """What the film should not show."""
     seed: int = 0
     """The first film's seed; the next ones count up. The same seed gives the same frames."""
     num_videos: int = 1
     """Films a prompt."""
-    sampler: Sampler = "euler"
-    """euler for flow models; the others are diffusers' and need `pip install videosyn[diffusers]`."""
+    sampler: Annotated[Sampler | None, arg(metavar="{euler,ddim,dpm++,unipc}")] = None
+    """euler, dpm++ or unipc for flow models; ddim, dpm++ or unipc for the paper's. All but euler need diffusers."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     dtype: Dtype = "auto"

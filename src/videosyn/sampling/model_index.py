@@ -10,6 +10,7 @@ from pathlib import Path
 
 from videosyn.core import config as config_io
 from videosyn.core.errors import UserError
+from videosyn.core.shapes import check_num_frames, check_size
 from videosyn.weights import SHIPPED, shipped_folder
 
 INDEX_NAME = "model_index.json"
@@ -27,6 +28,11 @@ class Defaults:
     num_steps: int = 25
     guidance: float = 3.0
     fps: float = 8.0
+    sampler: str = "euler"
+
+    def updated(self, **asked: float | str | None) -> Defaults:
+        """These defaults with what was asked for in their place; None means not asked."""
+        return dataclasses.replace(self, **{name: value for name, value in asked.items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,16 @@ class ModelIndex:
             },
             folder / INDEX_NAME,
         )
+
+    def check_size(self, folder: Path, num_frames: int, height: int, width: int) -> None:
+        """A UserError unless the VidVAE and the VDiT of this folder can make that many frames of that many pixels."""
+        from videosyn.vdit.config import VDiTConfig
+        from videosyn.vidvae.config import VidVAEConfig
+
+        vae = config_io.load_json(VidVAEConfig, folder / "vae" / "config.json")
+        vdit = config_io.load_json(VDiTConfig, folder / "transformer" / "config.json")
+        check_num_frames(num_frames, vae.time_factor)
+        check_size(height, width, vae.space_factor * vdit.patch_size)
 
     @classmethod
     def load(cls, folder: Path) -> ModelIndex:

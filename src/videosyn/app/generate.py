@@ -1,0 +1,89 @@
+"""`videosyn generate`: prompts in, film files out. torch is imported only once everything else is known to be right.
+
+Next on the path: `sampling/pipeline.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from videosyn import __version__
+from videosyn.app.options import GenerateConfig, read_prompts
+from videosyn.core.files import check_writable
+from videosyn.core.video_file import check_suffix, write_video
+from videosyn.sampling.model_index import ModelIndex, find_model
+
+if TYPE_CHECKING:
+    from videosyn.sampling.pipeline import VideoOutput
+
+
+def run(config: GenerateConfig) -> None:
+    """Generates every film of a command, writes them, and prints where they are."""
+    prompts = read_prompts(config)
+    folder = find_model(config.model)
+    index = ModelIndex.load(folder)
+    settings = index.defaults.updated(
+        num_frames=config.frames,
+        height=config.height,
+        width=config.width,
+        num_steps=config.steps,
+        guidance=config.guidance,
+        fps=config.fps,
+        sampler=config.sampler,
+    )
+    index.check_size(folder, settings.num_frames, settings.height, settings.width)
+    paths = film_paths(config.output, len(prompts) * config.num_videos)
+    if note := index.trained.note(settings.num_frames, settings.height, settings.width):
+        _say(note)
+
+    from tqdm import tqdm
+
+    from videosyn.sampling.pipeline import VideoSynPipeline  # imports torch
+
+    pipeline = VideoSynPipeline.from_pretrained(folder, device=config.device, dtype=config.dtype)
+    if unknown := pipeline.unknown_words(prompts):
+        _say(f"words this model never learned: {', '.join(unknown)}")
+    with tqdm(total=1, unit="step", leave=False, disable=None, file=sys.stderr) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        output = pipeline(
+            prompts,
+            **asdict(settings),
+            negative_prompt=config.negative,
+            seed=config.seed,
+            num_videos=config.num_videos,
+            progress=show,
+        )
+    shared = {"model": config.model, **asdict(settings), "negative": config.negative}
+    _write(paths, output, shared)
+
+
+def film_paths(output: Path, num_films: int) -> list[Path]:
+    """One film keeps its name; several become NAME-1, NAME-2, ... with the same suffix."""
+    if num_films == 1:
+        paths = [output]
+    else:
+        paths = [output.with_name(f"{output.stem}-{number}{output.suffix}") for number in range(1, num_films + 1)]
+    for path in paths:
+        check_suffix(path)
+        check_writable(path)
+    return paths
+
+
+def _write(paths: list[Path], output: VideoOutput, shared: dict) -> None:
+    for path, frames, prompt, seed in zip(paths, output.frames, output.prompts, output.seeds):
+        settings = json.dumps(shared)
+        metadata = {"prompt": prompt, "seed": str(seed), "settings": settings, "videosyn": __version__}
+        write_video(path, frames, output.fps, metadata)
+        print(path)
+
+
+def _say(note: str) -> None:
+    print(f"videosyn: {note}", file=sys.stderr)

@@ -1,0 +1,87 @@
+"""How many videos to make at once, and what to say when memory does not suffice. The figures: `core/memory.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from videosyn.core.errors import UserError
+from videosyn.core.memory import Footprint, available_cpu_bytes
+from videosyn.sampling.model_index import Defaults
+from videosyn.vidvae.model import MAX_PIECE_PIXELS
+
+if TYPE_CHECKING:
+    from videosyn.sampling.pipeline import VideoSynPipeline
+
+MOST_AT_ONCE = 32  # more at once gain nothing on a CPU, and progress is shown less often
+SHARE_TO_USE = 0.8  # of the memory that is free; the rest is for other programs and for fragments
+VDIT_TENSORS = 40  # of (tokens, width) alive at the peak, upper bound; measure with benchmarks/memory.py
+DECODER_TENSORS = 7  # of (pixels, width of the finest scale), likewise
+
+
+def footprint(pipeline: VideoSynPipeline) -> Footprint:
+    """The working memory of the pipeline's models, from their configs."""
+    vae, vdit = pipeline.vae.config, pipeline.vdit.config
+    number_bytes = torch.finfo(pipeline.dtype).bits // 8
+    return Footprint(
+        bytes_per_token=2 * VDIT_TENSORS * vdit.width * number_bytes,
+        bytes_per_pixel=DECODER_TENSORS * max(1, vae.decoder_widths[0] // vae.patch_size**2) * number_bytes,
+        piece_pixels=MAX_PIECE_PIXELS,
+        space_multiple=pipeline.size_multiple,
+        time_factor=pipeline.vae.time_factor,
+    )
+
+
+def videos_at_once(pipeline: VideoSynPipeline, asked: Defaults, num_videos: int) -> int:
+    """How many of `num_videos` fit into memory together, at most MOST_AT_ONCE; a UserError where not even one does."""
+    available = available_bytes(pipeline.device)
+    model = footprint(pipeline)
+    size = (asked.num_frames, asked.height, asked.width)
+    for batch in range(min(num_videos, MOST_AT_ONCE), 0, -1):
+        if available is None or model.fits(available, batch, *size):
+            return batch
+    raise _no_memory(model, available or 0, asked)
+
+
+@contextmanager
+def no_memory_means_user_error(pipeline: VideoSynPipeline, asked: Defaults) -> Iterator[None]:
+    """Turns the framework's out-of-memory error, CPU or accelerator, into a UserError that says what would fit."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        model = footprint(pipeline)
+        took = model.predicted_bytes(1, asked.num_frames, asked.height, asked.width)
+        available = min(available_bytes(pipeline.device) or took, took - 1)  # it did not fit, whatever was predicted
+        raise _no_memory(model, available, asked) from error
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """torch has a class for accelerators; for CPUs there is only the allocator's message."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def available_bytes(device: torch.device) -> int | None:
+    """SHARE_TO_USE of the memory that is free on the device; None where it cannot be known."""
+    if device.type == "cuda":
+        free = (
+            torch.cuda.mem_get_info(device)[0]
+            + torch.cuda.memory_reserved(device)
+            - torch.cuda.memory_allocated(device)
+        )
+    else:
+        free = available_cpu_bytes()
+    return None if free is None else int(SHARE_TO_USE * free)
+
+
+def _no_memory(model: Footprint, available: int, asked: Defaults) -> UserError:
+    size = (asked.num_frames, asked.height, asked.width)
+    needed = model.predicted_bytes(1, *size) / 1e9
+    return UserError(
+        f"out of memory: {size[0]} frames of {size[1]}x{size[2]} need about {needed:.1f} GB, "
+        f"{available / 1e9:.1f} GB are free: {model.what_fits(available, *size)} would fit"
+    )

@@ -1,0 +1,193 @@
+"""prompt -> text -> latents -> video: the whole path is `VideoSynPipeline.__call__`. Folders: `storage.py`."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from videosyn.core.errors import UserError
+from videosyn.core.shapes import check_num_frames, check_size, latent_shape
+from videosyn.diffusion.epsilon import EpsilonDDPM
+from videosyn.diffusion.flow import FlowMatching
+from videosyn.diffusion.guidance import Guidance
+from videosyn.sampling.fitting import no_memory_means_user_error, videos_at_once
+from videosyn.sampling.model_index import Defaults, Trained, find_model
+from videosyn.sampling.solvers import solve
+from videosyn.text.features import TextEncoder
+from videosyn.text.nano import NanoTextEncoder
+from videosyn.vdit.model import VDiT
+from videosyn.vidvae.model import VidVAE
+
+
+@dataclass(frozen=True)
+class VideoOutput:
+    """The films of one call, in the order of the prompts, each prompt's films together."""
+
+    frames: np.ndarray
+    """uint8 (N, T, H, W, 3), RGB."""
+    fps: float
+    prompts: list[str]
+    """The prompt of each film."""
+    seeds: list[int]
+    """The seed of each film: alone with it, the prompt gives that film again."""
+
+
+class VideoSynPipeline:
+    """A VidVAE, a VDiT, a text encoder and an objective, used together. Models are in eval mode and on one device."""
+
+    def __init__(
+        self,
+        vae: VidVAE,
+        vdit: VDiT,
+        text_encoder: TextEncoder,
+        objective: FlowMatching | EpsilonDDPM,
+        defaults: Defaults | None = None,
+        trained: Trained | None = None,
+    ) -> None:
+        """`defaults`: what a call that leaves something out gets; `trained`: what the model has seen."""
+        self.vae = vae.eval()
+        self.vdit = vdit.eval()
+        self.text_encoder = text_encoder
+        self.objective = objective
+        self.defaults = defaults or Defaults()
+        self.trained = trained or Trained()
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike = "nano", device: str = "auto", dtype: str = "auto"
+    ) -> VideoSynPipeline:
+        """The shipped model "nano", a folder, or a hub id. Strict: all weights fit, or a UserError.
+
+        dtype: "auto" is bf16 on CUDA and on CPUs that compute in it, else fp32.
+        """
+        from videosyn.sampling.storage import load_pipeline
+
+        return load_pipeline(cls, find_model(os.fspath(name)), device, dtype)
+
+    def save_pretrained(self, folder: str | os.PathLike, int8: bool = False) -> None:
+        """Writes the folder that `from_pretrained` reads, in the diffusers layout. int8: a quarter of fp32's size."""
+        from videosyn.sampling.storage import save_pipeline
+
+        save_pipeline(self, folder, int8)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        num_frames: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_steps: int | None = None,
+        guidance: float | None = None,
+        negative_prompt: str | None = None,
+        seed: int = 0,
+        num_videos: int = 1,
+        fps: float | None = None,
+        sampler: str | None = None,
+        guidance_interval: tuple[float, float] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> VideoOutput:
+        """Generates `num_videos` films for each prompt. What is None comes from `self.defaults`.
+
+        num_frames: 1 + 4k. height, width: pixels, multiples of `size_multiple`. guidance: 1 switches it off.
+        seed: film i draws its noise from seed + i, on the CPU, so neither the batch nor the device changes it.
+        guidance_interval: timesteps, within 0 to 1000, between which to guide. progress(done, total): after every step.
+        Raises UserError for values out of range, and where memory does not suffice.
+        """
+        asked = self.defaults.updated(
+            num_frames=num_frames, height=height, width=width, num_steps=num_steps, guidance=guidance, fps=fps
+        )
+        asked = asked.updated(sampler=sampler)
+        prompts = [each for each in _checked(prompt, num_videos, asked.num_steps) for _ in range(num_videos)]
+        seeds = [seed + index for index in range(len(prompts))]
+        shape = self._latent_shape(asked)  # (Z, t, h, w)
+        num_tokens = math.prod(shape[1:]) // self.vdit.config.patch_size**2
+        batch = videos_at_once(self, asked, len(prompts))
+        starts = range(0, len(prompts), batch)
+        report = _Progress(progress, len(starts) * (asked.num_steps + 1))
+        films = []
+        for start in starts:
+            some, some_seeds = prompts[start : start + batch], seeds[start : start + batch]
+            with no_memory_means_user_error(self, asked):
+                text = self.text_encoder.encode(some)  # (B, L, E)
+                negative = self.text_encoder.encode([negative_prompt or ""] * len(some))
+                predict = Guidance(
+                    self.vdit,
+                    *(text.features, text.mask),
+                    *(negative.features, negative.mask),
+                    asked.guidance,
+                    guidance_interval or (0.0, 1000.0),
+                    fps=torch.full((len(some),), asked.fps, device=self.device),
+                )
+                noise = draw_noise(shape, some_seeds).to(self.device)  # (B, Z, t, h, w)
+                latents = solve(self.objective, asked.sampler, predict, noise, asked.num_steps, num_tokens, report.step)
+                video = self.vae.decode(latents.to(self.dtype))  # (B, 3, T, H, W)
+                films.append(to_frames(video))  # (B, T, H, W, 3)
+            report.step()
+        return VideoOutput(np.concatenate(films), asked.fps, prompts, seeds)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.vdit.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.vdit.parameters()).dtype
+
+    @property
+    def size_multiple(self) -> int:
+        """Pixels a side that height and width must be multiples of: one token."""
+        return self.vae.space_factor * self.vdit.config.patch_size
+
+    def unknown_words(self, prompts: Sequence[str]) -> list[str]:
+        """The words that the text encoder never learned, each once, in order; none for encoders that know subwords."""
+        if not isinstance(self.text_encoder, NanoTextEncoder):
+            return []
+        tokenizer = self.text_encoder.tokenizer
+        return list(dict.fromkeys(word for prompt in prompts for word in tokenizer.unknown_words(prompt)))
+
+    def _latent_shape(self, asked: Defaults) -> tuple[int, int, int, int]:
+        check_num_frames(asked.num_frames, self.vae.time_factor)
+        check_size(asked.height, asked.width, self.size_multiple)
+        size = (asked.num_frames, asked.height, asked.width)
+        return self.vae.config.latent_channels, *latent_shape(*size, self.vae.time_factor, self.vae.space_factor)
+
+
+def draw_noise(shape: tuple[int, ...], seeds: Sequence[int]) -> Tensor:
+    """One standard normal tensor of `shape` a seed, float32, on the CPU: (len(seeds), *shape)."""
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+def to_frames(video: Tensor) -> np.ndarray:
+    """video (B, 3, T, H, W) in [-1, 1] -> uint8 (B, T, H, W, 3); what lies outside is clipped."""
+    levels = (video.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+    return rearrange(levels, "b c t h w -> b t h w c").contiguous().cpu().numpy()
+
+
+def _checked(prompt: str | Sequence[str], num_videos: int, num_steps: int) -> list[str]:
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    if not prompts or not all(each.strip() for each in prompts):
+        raise UserError("a prompt must not be empty: say what the film shows, such as 'a red ball bounces'")
+    for name, value in (("num_videos", num_videos), ("num_steps", num_steps)):
+        if value < 1:
+            raise UserError(f"{name} must be at least 1, got {value}: use 1 or more")
+    return prompts
+
+
+class _Progress:
+    """Counts steps over all batches, for a callback that may be None."""
+
+    def __init__(self, callback: Callable[[int, int], None] | None, total: int) -> None:
+        self.callback, self.total, self.done = callback, total, 0
+
+    def step(self, *_: int) -> None:
+        self.done += 1
+        if self.callback is not None:
+            self.callback(self.done, self.total)

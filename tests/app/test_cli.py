@@ -1,0 +1,228 @@
+import json
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from videosyn import __version__
+from videosyn.app.cli import COMMANDS, run
+from videosyn.core.video_file import read_metadata, read_video
+
+PROMPT = "a red ball bounces on the grass"
+
+
+@pytest.fixture
+def command(tiny_folder, tmp_path, monkeypatch):
+    """`videosyn generate` with the tiny model in an empty folder; returns the exit code."""
+    monkeypatch.chdir(tmp_path)
+
+    def generate(*words):
+        return run(["generate", *words, "--model", str(tiny_folder), "--device", "cpu", "--dtype", "fp32"])
+
+    return generate
+
+
+def files(folder):
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "gif", "webp", "png"])
+def test_a_prompt_becomes_a_film_that_knows_how_it_was_made(command, tmp_path, capsys, suffix):
+    assert command(PROMPT, "-o", f"ball.{suffix}", "--seed", "5", "--fps", "12", "--steps", "1") == 0
+    assert capsys.readouterr().out.strip() == f"ball.{suffix}"
+    assert files(tmp_path) == [f"ball.{suffix}"]
+    metadata = read_metadata(tmp_path / f"ball.{suffix}")
+    assert (metadata["prompt"], metadata["seed"], metadata["videosyn"]) == (PROMPT, "5", __version__)
+    settings = json.loads(metadata["settings"])
+    assert (settings["num_frames"], settings["height"], settings["num_steps"], settings["fps"]) == (5, 32, 1, 12)
+    if suffix != "png":
+        frames, fps = read_video(tmp_path / f"ball.{suffix}")
+        assert frames.shape == (5, 32, 32, 3)
+        assert fps == 12
+
+
+def test_several_films_are_numbered_and_each_can_be_made_again_alone(command, tmp_path):
+    assert command(PROMPT, "a blue cube", "-o", "film.webp", "--num-videos", "2", "--seed", "3") == 0
+    assert files(tmp_path) == [f"film-{number}.webp" for number in (1, 2, 3, 4)]
+    third = read_metadata(tmp_path / "film-3.webp")
+    assert (third["prompt"], third["seed"]) == ("a blue cube", "5")
+    assert command("a blue cube", "-o", "again.webp", "--seed", "5") == 0
+    again, batch = (read_video(tmp_path / name)[0].astype(int) for name in ("again.webp", "film-3.webp"))
+    assert np.abs(again - batch).mean() < 1
+
+
+def test_prompts_come_from_a_file_one_a_line(command, tmp_path):
+    (tmp_path / "prompts.txt").write_text("a red ball\n\n  a blue cube  \n", encoding="utf-8")
+    assert command("a ball spins", "--prompts", "prompts.txt", "-o", "film.png", "--steps", "1") == 0
+    prompts = [read_metadata(tmp_path / f"film-{number}.png")["prompt"] for number in (1, 2, 3)]
+    assert prompts == ["a ball spins", "a red ball", "a blue cube"]
+
+
+def test_the_same_command_writes_the_same_frames(command, tmp_path):
+    for name in ("one.mp4", "two.mp4"):
+        assert command(PROMPT, "-o", name) == 0
+    assert np.array_equal(read_video(tmp_path / "one.mp4")[0], read_video(tmp_path / "two.mp4")[0])
+
+
+def test_words_never_learned_are_named_in_one_line_and_the_film_is_made(command, tmp_path, capsys):
+    assert command("a red zebra on the moon", "-o", "film.png") == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("videosyn:")]
+    assert notes == ["videosyn: words this model never learned: zebra, moon"]
+    assert files(tmp_path) == ["film.png"]
+
+
+def test_a_request_far_outside_training_is_noted_and_the_film_is_made(command, tmp_path, capsys):
+    assert command(PROMPT, "-o", "film.png", "--frames", "33", "--steps", "1") == 0
+    assert "far outside what this model was trained on: 33 frames (trained on up to 17)" in capsys.readouterr().err
+    assert files(tmp_path) == ["film.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([""], "a prompt must not be empty"),
+        (["  ", "-o", "x.gif"], "a prompt must not be empty"),
+        ([], "a prompt is needed"),
+        (["--prompts", "absent.txt"], "cannot read prompts from absent.txt"),
+        ([PROMPT, "--frames", "16"], "frames must be 1 + 4k, got 16: use 13 or 17"),
+        ([PROMPT, "--frames", "0"], "frames must be 1 + 4k, got 0: use 1"),
+        ([PROMPT, "--height", "0"], "height must be a multiple of 8, got 0: use 8"),
+        ([PROMPT, "--height", "97"], "height must be a multiple of 8, got 97: use 96 or 104"),
+        ([PROMPT, "--width", "24"], "width must be a multiple of 16, got 24: use 16 or 32"),
+        ([PROMPT, "-o", "film.avi"], "suffix must be one of .mp4, .gif, .webp, .png, got '.avi'"),
+        ([PROMPT, "-o", "film"], "suffix must be one of"),
+        ([PROMPT, "-o", "absent/film.mp4"], "the folder absent does not exist"),
+        ([PROMPT, "--steps", "0"], "steps must be at least 1"),
+        ([PROMPT, "--num-videos", "0"], "num-videos must be at least 1"),
+        ([PROMPT, "--fps", "0"], "fps must lie above 0"),
+        ([PROMPT, "--guidance", "-1"], "guidance must not be negative"),
+        ([PROMPT, "--seed", "-1"], "seed must lie between"),
+        ([PROMPT, "--sampler", "ddim"], "a flow model's sampler must be"),
+    ],
+)
+def test_a_mistake_is_one_line_code_2_and_nothing_written(command, tmp_path, capsys, words, message):
+    assert command(*words) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    lines = output.err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("videosyn: ")
+    assert message in lines[0]
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda folder: shutil.rmtree(folder), "no model"),
+        (lambda folder: (folder / "vae" / "config.json").unlink(), "cannot read"),
+        (lambda folder: (folder / "model_index.json").write_text("{}"), "not a VideoSynPipeline"),
+        (lambda folder: (folder / "vae/diffusion_pytorch_model.safetensors").write_bytes(b"x" * 99), "is damaged"),
+    ],
+    ids=["absent", "incomplete", "foreign", "damaged"],
+)
+def test_a_bad_model_folder_is_one_line_code_2_and_nothing_written(tiny_folder, tmp_path, capsys, prepare, message):
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    prepare(folder)
+    out = tmp_path / "out"
+    out.mkdir()
+    assert run(["generate", PROMPT, "-o", str(out / "film.mp4"), "--model", str(folder), "--device", "cpu"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("videosyn: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert files(out) == []
+
+
+def test_no_memory_is_one_line_that_says_what_would_fit(command, tmp_path, capsys, monkeypatch):
+    from videosyn.sampling import fitting
+
+    monkeypatch.setattr(fitting, "available_bytes", lambda device: 80_000_000)
+    assert command(PROMPT, "--frames", "129", "--height", "512", "--width", "512", "-o", "film.mp4") == 2
+    assert "would fit" in capsys.readouterr().err.splitlines()[-1]
+    assert files(tmp_path) == []
+
+
+def test_an_interrupt_while_writing_leaves_no_half_film(command, tmp_path, monkeypatch):
+    from videosyn.core import video_file
+
+    def half(path, *_):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(video_file, "_write_mp4", half)
+    assert command(PROMPT, "-o", "film.mp4") == 130
+    assert files(tmp_path) == []
+
+
+def test_an_unknown_command_names_the_nearest(capsys):
+    assert run(["genrate", PROMPT]) == 2
+    assert "did you mean 'videosyn generate'?" in capsys.readouterr().err
+
+
+def test_help_names_every_command(capsys):
+    assert run(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(" ".join(command.words) in text and command.help in text for command in COMMANDS)
+    assert run([]) == 0
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.endswith(f"videosyn {__version__}\n")
+
+
+def test_help_and_mistakes_import_no_torch(tmp_path):
+    code = """
+import sys
+from videosyn.app.cli import run
+assert run(["--help"]) == 0
+try:
+    run(["generate", "--help"])
+except SystemExit as stop:
+    assert stop.code == 0
+assert run(["generate", "", "-o", "film.mp4"]) == 2
+assert run(["generate", "a ball", "--frames", "16"]) == 2
+assert run(["generate", "a ball", "--model", "no such model"]) == 2
+print([name for name in ("torch", "av", "numpy", "diffusers", "transformers") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_generation_imports_only_what_it_needs(tiny_folder, tmp_path):
+    code = f"""
+import sys
+from videosyn.app.cli import run
+assert run(["generate", "a ball", "-o", "film.mp4", "--model", {str(tiny_folder)!r}, "--device", "cpu"]) == 0
+heavy = ("torch._dynamo", "sympy", "diffusers", "transformers", "PIL", "huggingface_hub", "scipy", "matplotlib")
+print([name for name in heavy if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["film.mp4", "[]"]
+
+
+def test_ctrl_c_stops_with_130_and_leaves_nothing(tiny_folder, tmp_path):
+    words = [
+        "generate",
+        "a red zebra",
+        "-o",
+        str(tmp_path / "film.mp4"),
+        "--model",
+        str(tiny_folder),
+        "--steps",
+        "1000000",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "videosyn", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert "zebra" in process.stderr.readline()  # the last word before sampling begins
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+    assert files(tmp_path) == []

@@ -1,0 +1,145 @@
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from videosyn.core.errors import UserError
+from videosyn.diffusion.epsilon import EpsilonDDPM
+from videosyn.sampling import fitting
+from videosyn.sampling.pipeline import VideoSynPipeline, draw_noise, to_frames
+
+PROMPT = "a red ball bounces on the grass"
+
+
+def test_a_prompt_gives_one_film_of_the_models_own_length_size_and_rate(tiny_pipeline):
+    output = tiny_pipeline(PROMPT)
+    assert output.frames.shape == (1, 5, 32, 32, 3)
+    assert output.frames.dtype == np.uint8
+    assert (output.fps, output.prompts, output.seeds) == (8.0, [PROMPT], [0])
+    assert output.frames.std() > 1
+
+
+def test_what_is_asked_for_replaces_the_defaults(tiny_pipeline):
+    output = tiny_pipeline(PROMPT, num_frames=1, height=16, width=48, fps=12)
+    assert output.frames.shape == (1, 1, 16, 48, 3)
+    assert output.fps == 12
+
+
+def test_the_same_seed_gives_the_same_frames_and_another_seed_others(tiny_pipeline):
+    first, again, other = (tiny_pipeline(PROMPT, seed=seed).frames for seed in (3, 3, 4))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_a_film_of_a_batch_is_the_film_made_alone_with_its_seed(tiny_pipeline):
+    prompts = [PROMPT, "a blue cube spins in the desert"]
+    batch = tiny_pipeline(prompts, seed=7, num_videos=2)
+    assert batch.prompts == [prompts[0], prompts[0], prompts[1], prompts[1]]
+    assert batch.seeds == [7, 8, 9, 10]
+    for frames, prompt, seed in zip(batch.frames, batch.prompts, batch.seeds):
+        alone = tiny_pipeline(prompt, seed=seed).frames[0]
+        assert np.abs(frames.astype(int) - alone).max() <= 1  # sums are ordered by the batch's size
+
+
+def test_noise_depends_on_its_own_seed_alone():
+    shape = (4, 2, 4, 4)
+    assert torch.equal(draw_noise(shape, [5, 6, 7])[1], draw_noise(shape, [6])[0])
+    assert not torch.equal(*draw_noise(shape, [5, 6]))
+
+
+def test_prompt_guidance_and_negative_prompt_each_change_the_film(tiny_pipeline):
+    base = tiny_pipeline(PROMPT).frames
+    assert not np.array_equal(base, tiny_pipeline("a blue cube").frames)
+    assert not np.array_equal(base, tiny_pipeline(PROMPT, guidance=1.0).frames)
+    assert not np.array_equal(base, tiny_pipeline(PROMPT, negative_prompt="a blue cube").frames)
+    assert not np.array_equal(base, tiny_pipeline(PROMPT, guidance_interval=(0.0, 500.0)).frames)
+
+
+def test_batches_split_for_memory_give_the_same_films(tiny_pipeline, monkeypatch):
+    whole = tiny_pipeline([PROMPT] * 3, seed=1)
+    monkeypatch.setattr(fitting, "MOST_AT_ONCE", 2)
+    done = []
+    pieces = tiny_pipeline([PROMPT] * 3, seed=1, progress=lambda step, total: done.append((step, total)))
+    assert np.abs(whole.frames.astype(int) - pieces.frames).max() <= 1
+    assert done == [(step, 6) for step in range(1, 7)]  # two batches of two steps and a decoding each
+
+
+def test_frames_outside_the_range_are_clipped():
+    video = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]).view(1, 1, 5, 1, 1).expand(1, 3, 5, 1, 1)
+    assert to_frames(video)[0, :, 0, 0, 0].tolist() == [0, 0, 128, 255, 255]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"prompt": ""}, "a prompt must not be empty"),
+        ({"prompt": []}, "a prompt must not be empty"),
+        ({"prompt": ["a", " "]}, "a prompt must not be empty"),
+        ({"num_frames": 6}, "frames must be 1 + 4k, got 6: use 5 or 9"),
+        ({"height": 40}, "height must be a multiple of 16, got 40: use 32 or 48"),
+        ({"num_steps": 0}, "num_steps must be at least 1"),
+        ({"num_videos": 0}, "num_videos must be at least 1"),
+        ({"guidance": -1.0}, "guidance must"),
+        ({"sampler": "ddim"}, "a flow model's sampler must be euler, dpm++, unipc, got 'ddim'"),
+        ({"sampler": "rk4"}, "sampler must be"),
+    ],
+)
+def test_what_cannot_be_made_is_a_user_error(tiny_pipeline, arguments, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        tiny_pipeline(**{"prompt": PROMPT, **arguments})
+
+
+def test_too_little_memory_says_what_would_fit(tiny_pipeline, monkeypatch):
+    monkeypatch.setattr(fitting, "available_bytes", lambda device: 80_000_000)
+    with pytest.raises(UserError, match=r"out of memory: 129 frames of 512x512 .* would fit"):
+        tiny_pipeline(PROMPT, num_frames=129, height=512, width=512)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried 1 bytes"),
+    ],
+)
+def test_the_frameworks_own_out_of_memory_becomes_a_user_error(tiny_pipeline, monkeypatch, error):
+    def fail(latents):
+        raise error
+
+    monkeypatch.setattr(tiny_pipeline.vae, "decode", fail)
+    with pytest.raises(UserError, match="out of memory: 5 frames of 32x32"):
+        tiny_pipeline(PROMPT)
+
+
+def test_other_failures_are_not_called_out_of_memory(tiny_pipeline, monkeypatch):
+    def fail(latents):
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(tiny_pipeline.vae, "decode", fail)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        tiny_pipeline(PROMPT)
+
+
+def test_unknown_words_are_named_once_in_order(tiny_pipeline):
+    assert tiny_pipeline.unknown_words(["a zebra on the grass", "red zebra moon"]) == ["zebra", "moon"]
+
+
+@pytest.mark.parametrize("sampler", ["dpm++", "unipc"])
+def test_diffusers_flow_samplers_reach_what_euler_reaches(tiny_pipeline, sampler):
+    pytest.importorskip("diffusers")
+    exact = tiny_pipeline(PROMPT, num_steps=200).frames.astype(float)
+    coarse = tiny_pipeline(PROMPT, num_steps=5).frames.astype(float)
+    solved = tiny_pipeline(PROMPT, num_steps=20, sampler=sampler).frames.astype(float)
+    assert np.abs(solved - exact).mean() < max(1.0, 0.5 * np.abs(coarse - exact).mean())
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm++", "unipc"])
+def test_the_papers_objective_samples_with_diffusers_schedulers(tiny_pipeline, sampler):
+    pytest.importorskip("diffusers")
+    parts = (tiny_pipeline.vae, tiny_pipeline.vdit, tiny_pipeline.text_encoder)
+    paper = VideoSynPipeline(*parts, EpsilonDDPM(), replace(tiny_pipeline.defaults, sampler=sampler))
+    assert paper(PROMPT, num_steps=3).frames.shape == (1, 5, 32, 32, 3)
+    with pytest.raises(UserError, match="sampler must be one of"):
+        paper(PROMPT, sampler="euler")
