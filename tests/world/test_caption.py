@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from videosyn.world.caption import FULL_SHARE, caption, say, split_words, vocabulary
+from videosyn.world.caption import caption, say, split_words, vocabulary
 from videosyn.world.parsed import EVENTS, mismatches, to_parsed
 from videosyn.world.parser import parse
 from videosyn.world.scene import sample_scene
@@ -63,11 +63,11 @@ def test_single_frames_name_neither_motion_nor_camera_nor_events():
 
 def test_every_word_is_in_the_vocabulary_and_every_word_of_it_is_spoken():
     spoken: set[str] = set()
-    for seed in range(20000):
+    for seed in range(8000):
         spoken |= set(split_words(caption(sample_scene(seed), Random(seed + 7))))
     spoken |= {word for seed in range(200) for word in split_words(caption(sample_scene(seed), Random(seed), 1))}
     assert spoken <= set(vocabulary())
-    assert len(set(vocabulary()) - spoken) <= 5, set(vocabulary()) - spoken
+    assert len(set(vocabulary()) - spoken) <= 10, set(vocabulary()) - spoken
     assert len(vocabulary()) <= 275
 
 
@@ -90,13 +90,19 @@ def test_canonical_sentence_reads_as_documented():
     )
 
 
+def test_articles_fit_the_word_that_follows():
+    texts = [caption(sample_scene(seed), Random(seed), num_frames) for seed in range(2000) for num_frames in (1, 17)]
+    wrong = re.compile(r"\ba [aeiou]|\ban [^aeiou]")
+    assert [text for text in texts if wrong.search(text)] == []
+
+
 def test_more_than_half_of_varied_captions_are_full():
     complete = 0
     for seed in range(3000):
         scene = sample_scene(seed, num_things=1)
         said = say(scene, Random(seed))[1]
         complete += None not in (said.place, said.light, said.things[0].motion)
-    assert FULL_SHARE < complete / 3000 < FULL_SHARE + 0.15
+    assert 0.55 < complete / 3000 < 0.7
 
 
 def test_there_are_many_sentence_skeletons():
