@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from videosyn.vdit.embeddings import Rope
 
-SHORT = 64 * 64
+SHORT = 256 * 256
 """On CPUs, up to this many scores a head, plain products beat the fused kernel, which is slow backward."""
 
 

@@ -1,0 +1,164 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from videosyn.core.errors import UserError
+from videosyn.vdit.model import VDiT
+from videosyn.vdit.presets import TINY
+
+CLOSE = {"rtol": 1e-4, "atol": 1e-4}
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 4), (3, 4, 6), (5, 6, 4), (9, 8, 8)])
+def test_one_model_takes_every_length_and_shape(model, shape):
+    latents = torch.randn(2, TINY.latent_channels, *shape)
+    text, mask = torch.randn(2, 3, TINY.text_width), torch.ones(2, 3, dtype=torch.bool)
+    out = model(latents, torch.tensor([0.0, 1000.0]), text, mask)
+    assert out.shape == latents.shape
+    assert out.isfinite().all()
+
+
+def test_learned_variance_doubles_the_channels(inputs):
+    assert VDiT(replace(TINY, out_channels=8))(**inputs).shape == (2, 8, 3, 4, 6)
+
+
+def test_a_new_model_predicts_zero_and_its_blocks_are_the_identity(inputs):
+    model = VDiT(TINY)
+    assert (model(**inputs) == 0).all()
+    seen = []
+    model.blocks[-1].register_forward_hook(lambda module, args, out: seen.append((args[0], out)))
+    model(**inputs)
+    assert torch.equal(*seen[0])
+
+
+@torch.no_grad()
+def test_padding_of_the_text_takes_no_part(model, inputs):
+    out = model(**inputs)
+    noisy = inputs["text"].masked_fill(~inputs["text_mask"][..., None], 1e3)
+    torch.testing.assert_close(model(**inputs | {"text": noisy}), out, **CLOSE)
+    short = {key: value[1:] for key, value in inputs.items()}
+    short |= {"text": short["text"][:, :3], "text_mask": short["text_mask"][:, :3]}
+    torch.testing.assert_close(model(**short), out[1:], **CLOSE)
+
+
+@torch.no_grad()
+def test_a_clip_does_not_depend_on_its_batch(model, inputs):
+    alone = model(**{key: value[:1] for key, value in inputs.items()})
+    torch.testing.assert_close(model(**inputs)[:1], alone, **CLOSE)
+
+
+@torch.no_grad()
+def test_every_input_matters(model, inputs):
+    out = model(**inputs)
+    for key in ("latents", "timestep", "text"):
+        changed = inputs[key].clone()
+        changed[0].mul_(0.5)
+        difference = (model(**inputs | {key: changed}) - out).abs().amax(dim=(1, 2, 3, 4))
+        assert difference[0] > 1e-2, key
+        assert difference[1] < 1e-4, key
+
+
+@torch.no_grad()
+def test_equal_timesteps_of_frames_are_one_timestep(model, inputs):
+    per_frame = inputs["timestep"][:, None].expand(-1, 3)
+    torch.testing.assert_close(model(**inputs | {"timestep": per_frame}), model(**inputs), **CLOSE)
+
+
+@torch.no_grad()
+def test_a_frames_own_timestep_matters_to_it(model, inputs):
+    times = inputs["timestep"][:, None].repeat(1, 3)
+    times[:, 0] = 0
+    difference = (model(**inputs | {"timestep": times}) - model(**inputs)).abs().amax(dim=(1, 3, 4))
+    assert (difference[:, 0] > 1e-2).all()
+
+
+@torch.no_grad()
+def test_without_temporal_attention_frames_are_independent(make_model, inputs):
+    model = make_model(replace(TINY, frame_count_conditioning=False))
+    mixed = model(**inputs)
+    for block in model.blocks:
+        block.temporal_attention.proj.weight.zero_()
+        block.temporal_attention.proj.bias.zero_()
+    whole = model(**inputs)
+    frames = [model(**inputs | {"latents": inputs["latents"][:, :, [i]]}) for i in range(3)]
+    torch.testing.assert_close(whole, torch.cat(frames, dim=2), **CLOSE)
+    assert (mixed - whole).abs().max() > 1e-2
+
+
+@torch.no_grad()
+def test_the_order_of_frames_matters(model, inputs):
+    backwards = model(**inputs | {"latents": inputs["latents"].flip(2)}).flip(2)
+    assert (backwards - model(**inputs)).abs().max() > 1e-2
+
+
+@torch.no_grad()
+def test_the_fused_kernel_and_plain_products_agree(model, inputs, monkeypatch):
+    out = model(**inputs)
+    monkeypatch.setattr("videosyn.vdit.attention.SHORT", 0)
+    torch.testing.assert_close(model(**inputs), out, **CLOSE)
+
+
+def test_after_one_step_gradients_reach_every_weight(inputs):
+    config = replace(TINY, fps_conditioning=True, size_conditioning=True)
+    model = VDiT(config)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    torch.manual_seed(2)
+    target = torch.randn_like(inputs["latents"])
+    for _ in range(3):  # one layer from the end wakes up at each step
+        optimizer.zero_grad()
+        (model(**inputs, fps=torch.tensor([8.0, 24.0])) - target).square().mean().backward()
+        optimizer.step()
+    silent = [name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    assert silent == []
+
+
+def test_bfloat16_stays_near_float32(model, inputs):
+    with torch.no_grad():
+        out = model(**inputs)
+        half = model.bfloat16()(**inputs)
+    assert half.dtype == torch.bfloat16
+    assert (half.float() - out).pow(2).mean().sqrt() < 0.05 * out.std()
+
+
+@torch.no_grad()
+def test_conditions_of_clock_and_size_matter(make_model, inputs):
+    model = make_model(replace(TINY, fps_conditioning=True, size_conditioning=True))
+    fps = torch.tensor([8.0, 8.0])
+    out = model(**inputs, fps=fps)
+    assert (model(**inputs, fps=3 * fps) - out).abs().max() > 1e-3
+    own_size = torch.tensor([[32.0, 48.0]] * 2)
+    torch.testing.assert_close(model(**inputs, fps=fps, height_width=own_size), out, **CLOSE)
+    assert (model(**inputs, fps=fps, height_width=4 * own_size) - out).abs().max() > 1e-3
+
+
+def test_the_stored_null_caption_fits_the_model(inputs):
+    model = VDiT(replace(TINY, null_text_tokens=7))
+    text, mask = model.null_features(2)
+    assert text.shape == (2, 7, TINY.text_width)
+    model(**inputs | {"text": text, "text_mask": mask})
+    with pytest.raises(UserError, match="null_text_tokens"):
+        VDiT(TINY).null_features(2)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("latents", torch.zeros(2, 3, 3, 4, 6), "channels"),
+        ("latents", torch.zeros(2, 4, 3, 5, 6), "multiples of 2"),
+        ("timestep", torch.zeros(3), "timestep must be"),
+        ("text", torch.zeros(2, 5, 8), "text must be"),
+        ("text_mask", torch.ones(2, 4, dtype=torch.bool), "text must be"),
+    ],
+)
+def test_a_wrong_input_is_named(model, inputs, key, value, message):
+    with pytest.raises(UserError, match=message):
+        model(**inputs | {key: value})
+
+
+@pytest.mark.parametrize(
+    "change", [{"width": 50}, {"depth": 0}, {"legacy_stdit2": True}, {"width": 40, "size_conditioning": True}]
+)
+def test_a_wrong_config_is_refused(change):
+    with pytest.raises(UserError):
+        replace(TINY, **change)
