@@ -13,13 +13,13 @@ CONFIG = VidVAEConfig(encoder_widths=WIDTHS, decoder_widths=WIDTHS, norm_groups=
 
 @pytest.fixture(scope="module")
 def image_vae():
-    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     torch.manual_seed(0)
     return AutoencoderKL(
-        block_out_channels=WIDTHS,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=WIDTHS,  # pyright: ignore[reportArgumentType]
+        down_block_types=("DownEncoderBlock2D",) * 4,  # pyright: ignore[reportArgumentType]
+        up_block_types=("UpDecoderBlock2D",) * 4,  # pyright: ignore[reportArgumentType]
         layers_per_block=2,
         norm_num_groups=4,
         latent_channels=4,

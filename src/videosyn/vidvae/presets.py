@@ -1,4 +1,11 @@
-"""The sizes of VidVAE. Next on the path: `model.py`."""
+"""The sizes of VidVAE. Next on the path: `model.py`.
+
+What short runs on the world's clips showed (150 steps of 4 crops 17x64x64, one seed each, rates held for half and then
+falling, a decoder of 48 channels at the finest scale where nano has 32): with Muon at 1e-2 on torch.optim.Muon's
+"original" scale for kernels and AdamW at 2e-3 for the rest (first and last layers, norms, biases), 20.13 dB on 16 clips;
+with narrower, more blocks at the coarsest scale 20.24 dB for 7 % more decoder arithmetic; with time seen at the finest
+scale instead of the middle one 20.10 dB. Differences this small are within what a seed may change.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +19,7 @@ NANO = VidVAEConfig(
     patch_size=2,
     encoder_widths=(32, 64, 128),
     encoder_blocks=(1, 1, 2),
-    decoder_widths=(48, 96, 160),
+    decoder_widths=(32, 96, 160),
     decoder_blocks=(1, 1, 2),
     time_taps=(1, 3, 3),
     second_time_taps=(1, 1, 1),
