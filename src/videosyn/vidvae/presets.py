@@ -2,7 +2,7 @@
 
 What short runs on the world's clips showed (150 steps of 4 crops 17x64x64, one seed each, rates held for half and then
 falling, a decoder of 48 channels at the finest scale where nano has 32): with Muon at 1e-2 on torch.optim.Muon's
-"original" scale for kernels and AdamW at 2e-3 for the rest (first and last layers, norms, biases), 20.13 dB on 16 clips;
+"original" scale for kernels and AdamW at 2e-3 for the rest (outer layers, norms, biases), 20.13 dB on 16 clips;
 with narrower, more blocks at the coarsest scale 20.24 dB for 7 % more decoder arithmetic; with time seen at the finest
 scale instead of the middle one 20.10 dB. Differences this small are within what a seed may change.
 """
