@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from videosyn.core.errors import UserError
+from videosyn.training.options import DiTTraining, VAETraining, load_options
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize("name", ["nano_vae", "nano_vae_gpu", "nano_dit", "nano_dit_gpu"])
+def test_shipped_configurations_load(name: str):
+    cls = VAETraining if "vae" in name else DiTTraining
+    options = load_options(cls, CONFIGS / f"{name}.yaml")
+    assert options.max_minutes > 0
+    assert options.preset == "nano"
+
+
+def test_options_need_no_torch():
+    code = "import sys, videosyn.training.options; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("max_minutes: 1\nlearning_rate: 1", "learning_rate"),
+        ("out: x", "max_minutes"),
+        ("max_minutes: fast", "max_minutes"),
+        ("[1, 2]", "fields"),
+        ("a: [", "YAML"),
+        ("max_steps: 1\ncrops: [17x128x128]", "fits in no clip"),
+        ("max_steps: 1\nmuon_steps: 0", "muon_steps"),
+        ("max_steps: 1\nema_decay: 2", "ema_decay"),
+    ],
+)
+def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, says: str):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=says) as caught:
+        load_options(VAETraining, path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(UserError, match=r"nowhere\.yaml"):
+        load_options(DiTTraining, tmp_path / "nowhere.yaml")

@@ -1,0 +1,132 @@
+"""The steps of the models, end to end at tiny sizes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from videosyn.core.errors import UserError
+from videosyn.dataset.latent_cache import load_vae
+from videosyn.sampling.pipeline import VideoSynPipeline
+from videosyn.training.options import DiTTraining, VAETraining
+from videosyn.training.quality import psnr, ssim
+from videosyn.training.run import main, run_dit, run_vae
+
+COMMON = {"preset": "tiny", "dtype": "fp32", "workers": 0, "warmup_steps": 2, "log_seconds": 1e-9, "threads": 1}
+
+
+def losses(out: Path) -> list[float]:
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+@pytest.fixture(scope="module")
+def vae_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny VidVAE trained for thirty steps on four clips."""
+    folder = tmp_path_factory.mktemp("vae")
+    options = VAETraining(
+        out=str(folder / "run"),
+        cache=str(folder / "clips"),
+        max_steps=30,
+        batch_size=2,
+        clips=("5x32x32",),
+        num_clips=4,
+        crops=("5x16x16:3", "1x32x32:1"),
+        late_crops=("5x32x32",),
+        validation_clips=2,
+        muon_lr=3e-3,
+        **COMMON,
+    )
+    assert run_vae(options) == "finished"
+    return folder / "run"
+
+
+def dit_options(folder: Path, vae_run: Path, **how) -> DiTTraining:
+    how = {"max_steps": 12, "sheet_steps": 1, "batch_size": 4, **how}
+    return DiTTraining(
+        out=str(folder / "run"),
+        cache=str(folder / "latents"),
+        vae=str(vae_run / "model"),
+        buckets=("5x32x32:3", "5x16x48:1", "1x32x32:1"),
+        num_clips=8,
+        num_images=4,
+        validation_clips=4,
+        **COMMON,
+        **how,
+    )
+
+
+def test_a_vae_overfits_a_few_clips_and_ends_calibrated(vae_run: Path):
+    curve = losses(vae_run)
+    assert sum(curve[-5:]) < 0.7 * sum(curve[:5])
+    assert len(load_vae(vae_run / "model").config.latents_std) == 4
+    assert list((vae_run / "sheets").glob("*.png"))
+
+
+def test_a_dit_run_gives_a_whole_pipeline_and_starts_with_images(tmp_path: Path, vae_run: Path):
+    options = dit_options(tmp_path, vae_run, image_phase_fraction=0.5, image_phase_share=1.0)
+    assert run_dit(options) == "finished"
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    images = [line["step"] for line in lines if "loss/1x32x32" in line]
+    assert set(range(1, 7)) <= set(images)
+    pipeline = VideoSynPipeline.from_pretrained(tmp_path / "run" / "model", device="cpu", dtype="fp32")
+    film = pipeline("a red ball bounces", num_steps=1)
+    assert film.frames.shape == (1, 5, 32, 32, 3)
+
+
+def test_a_dit_overfits_a_few_clips(tmp_path: Path, vae_run: Path):
+    options = dit_options(tmp_path, vae_run, max_steps=60, muon_lr=1e-2, adamw_lr=5e-3, image_phase_fraction=0.0)
+    run_dit(options)
+    curve = losses(tmp_path / "run")
+    assert sum(curve[-10:]) < 0.85 * sum(curve[:10])
+
+
+def test_the_loss_of_a_step_depends_on_batch_and_noise_alone(tmp_path: Path, vae_run: Path):
+    runs = []
+    for name in ("one", "other"):
+        torch.manual_seed(len(runs))
+        run_dit(dit_options(tmp_path / name, vae_run, max_steps=4))
+        runs.append(losses(tmp_path / name / "run"))
+    assert runs[0] == runs[1]
+
+
+def test_a_vdit_for_other_latents_is_refused(tmp_path: Path, vae_run: Path):
+    with pytest.raises(UserError, match="latent channels"):
+        run_dit(DiTTraining(out=str(tmp_path), cache=str(tmp_path), vae=str(vae_run / "model"), max_steps=1))
+
+
+def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "c.yaml").write_text("max_steps: 1\npreset: giant\n")
+    assert main(["vae", str(tmp_path / "missing.yaml")]) == 2
+    assert main(["train"]) == 2
+    out = ["--out", str(tmp_path / "run"), "--num-clips", "0", "--validation-clips", "1"]
+    assert main(["vae", str(tmp_path / "c.yaml"), *out]) == 2
+    assert "giant" in capsys.readouterr().err
+
+
+def test_psnr_and_ssim_of_known_pairs():
+    torch.manual_seed(0)
+    video = torch.rand(2, 3, 2, 24, 24) * 2 - 1
+    assert psnr(video, video).tolist() == [100, 100]
+    assert torch.allclose(psnr(video, video + 0.2), torch.full((2,), 20.0), atol=1e-3)
+    assert torch.allclose(ssim(video, video), torch.ones(2))
+    assert ssim(video, -video).max() < 0.1
+
+
+def test_ssim_equals_scikit_images():
+    structural_similarity = pytest.importorskip("skimage.metrics").structural_similarity
+    torch.manual_seed(0)
+    one = torch.rand(1, 1, 1, 32, 32) * 2 - 1
+    other = (one + 0.3 * torch.randn(one.shape)).clamp(-1, 1)
+    theirs = structural_similarity(
+        one[0, 0, 0].numpy(),
+        other[0, 0, 0].numpy(),
+        data_range=2,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    assert ssim(one, other).item() == pytest.approx(theirs, abs=2e-4)
