@@ -18,6 +18,9 @@ from videosyn.core.errors import UserError
 from videosyn.training.cpu_runtime import tune
 from videosyn.training.options import DiTTraining, Training, VAETraining, load_options
 
+STOPPED = 3
+"""Exit code of a run that was asked to leave."""
+
 
 def run_vae(options: VAETraining) -> str:
     """Trains a VidVAE, then measures its latents' mean and spread -> "finished", or "stopped" when asked to leave.
@@ -142,7 +145,10 @@ def _counter(what: str) -> Callable[[int, int], None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`vae|dit CONFIG.yaml [--field value ...]`: flags override the file."""
+    """`vae|dit CONFIG.yaml [--field value ...]`: flags override the file.
+
+    Exit codes: 0 finished, 2 a user's mistake, 3 stopped before the end as asked; the same command then goes on.
+    """
     import tyro
 
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -153,11 +159,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cls, run = kinds[arguments[0]]
         rest = arguments[1:]
         default = load_options(cls, rest.pop(0)) if rest and not rest[0].startswith("-") else cls(max_minutes=20)
-        run(tyro.cli(cls, args=rest, default=default))
+        outcome = run(tyro.cli(cls, args=rest, default=default))
     except UserError as error:
         print(f"videosyn: {error}", file=sys.stderr)
         return 2
-    return 0
+    return 0 if outcome == "finished" else STOPPED
 
 
 if __name__ == "__main__":
