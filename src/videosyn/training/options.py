@@ -148,6 +148,8 @@ class DiTTraining(Training):
     """First part of the budget, in which images are most of the batches."""
     image_phase_share: float = 0.8
     """Share of image batches in that part."""
+    base_tokens: int = 64
+    """Tokens of a clip whose noise levels are not shifted; longer and larger clips are trained at more noise."""
     calibration_clips: int = 256
     """Clips from which the mean and spread of the latents are measured, when the VidVAE does not have them yet."""
     validation_clips: int = 64

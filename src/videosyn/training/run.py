@@ -109,7 +109,7 @@ def run_dit(options: DiTTraining) -> str:
     width = config.text_width
     text_config = NanoTextEncoderConfig(len(tokenizer), width=width, num_heads=max(1, width // 64))
     text_encoder = NanoTextEncoder(text_config, tokenizer).to(device, dtype)
-    step = DiTStep(options, vdit, text_encoder, vae.to(device, dtype), FlowMatching(), clips)
+    step = DiTStep(options, vdit, text_encoder, vae.to(device, dtype), FlowMatching(options.base_tokens), clips)
     return train(options, step)
 
 
