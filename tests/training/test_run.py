@@ -122,9 +122,9 @@ def test_ssim_equals_scikit_images():
     one = torch.rand(1, 1, 1, 32, 32) * 2 - 1
     other = (one + 0.3 * torch.randn(one.shape)).clamp(-1, 1)
     theirs = structural_similarity(
-        one[0, 0, 0].numpy(),
-        other[0, 0, 0].numpy(),
-        data_range=2,
+        (one[0, 0, 0].numpy() + 1) / 2,
+        (other[0, 0, 0].numpy() + 1) / 2,
+        data_range=1,
         gaussian_weights=True,
         sigma=1.5,
         use_sample_covariance=False,

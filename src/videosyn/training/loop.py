@@ -280,12 +280,15 @@ def _leave_when_asked():
     """Yields a list that becomes non-empty once SIGTERM or SIGINT came; a second one acts as usual."""
     asked: list[int] = []
 
+    before: dict[int, Any] = {}
+
     def remember(number: int, frame: object) -> None:
         asked.append(number)
         signal.signal(number, before[number])
 
     try:
-        before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before[number] = signal.signal(number, remember)
     except ValueError:  # not the main thread: the caller handles signals
         yield asked
         return

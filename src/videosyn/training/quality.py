@@ -26,11 +26,11 @@ def ssim(one: Tensor, other: Tensor) -> Tensor:
     def blur(x: Tensor) -> Tensor:
         return F.conv2d(F.conv2d(x, window.view(1, 1, 11, 1)), window.view(1, 1, 1, 11))
 
-    x, y = (rearrange(video.float(), "b c t h w -> (b c t) 1 h w") for video in (one, other))
+    x, y = (rearrange((video.float() + 1) / 2, "b c t h w -> (b c t) 1 h w") for video in (one, other))
     mean_x, mean_y = blur(x), blur(y)
     spread_x, spread_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
     both = blur(x * y) - mean_x * mean_y
-    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    c1, c2 = 0.01**2, 0.03**2
     score = (2 * mean_x * mean_y + c1) * (2 * both + c2)
     score = score / ((mean_x**2 + mean_y**2 + c1) * (spread_x + spread_y + c2))
     return rearrange(score, "(b n) 1 h w -> b (n h w)", b=one.shape[0]).mean(1)
