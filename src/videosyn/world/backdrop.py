@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -84,25 +85,39 @@ def backdrops(scenes: Sequence[Scene], cameras: Sequence[Camera], view: View, de
     return out
 
 
-def shadow(
-    pose: Pose, kind: str, camera: Camera, towards: tuple[float, float, float], view: View, device: torch.device
-) -> Tensor:
-    """How much light a thing's shadow leaves at every pixel, (H, W) in (0, 1]: an ellipse, softer from higher up."""
+def shadows(casts: Sequence[Cast], view: View, device: torch.device) -> Tensor:
+    """How much light each shadow leaves at every pixel, (n, H, W) in (0, 1]: ellipses, softer from higher up."""
     rows, columns = _grid(view, device)
-    depth = FOCAL * camera.height / (camera.horizon - rows).clamp_min(1e-3)  # (H,)
-    tall, wide = HEIGHT[kind] * pose.size, HALF_WIDTH[kind] * pose.size * 0.85
+    facts = torch.tensor([_cast_facts(cast) for cast in casts]).to(device)[:, :, None, None].unbind(1)  # (n, 1, 1) each
+    height, horizon, base_x, base_z, cos, sin, long, wide, softness, strength = facts
+    depth = FOCAL * height / (horizon - rows[:, None]).clamp_min(1e-3)  # (n, H, 1)
+    x, z = columns * (depth / FOCAL) - base_x, depth - base_z  # (n, H, W), (n, H, 1)
+    along = (x * cos + z * sin) * (1.0 / long)
+    aside = (x * sin - z * cos) * (1.0 / wide)
+    spread = torch.addcmul(along * along, aside, aside)
+    return 1.0 - strength * ((1.0 + 0.5 * softness - spread) * (1.0 / softness)).clamp_(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """A thing that casts a shadow, as one camera sees it; `towards` is the unit vector to the light."""
+
+    pose: Pose
+    kind: str
+    camera: Camera
+    towards: tuple[float, float, float]
+
+
+def _cast_facts(cast: Cast) -> list[float]:
+    """What `shadows` needs to know of a thing: where its ellipse lies, its axes and how dark and soft it is."""
+    pose, camera, towards = cast.pose, cast.camera, cast.towards
+    tall, wide = HEIGHT[cast.kind] * pose.size, HALF_WIDTH[cast.kind] * pose.size * 0.85
     run_x, run_z = -towards[0] / towards[1], -towards[2] / towards[1]
     run = math.hypot(run_x, run_z)
     fall = pose.lift + 0.30 * tall
-    long = wide + 0.30 * tall * run
-    x = columns * (depth[:, None] / FOCAL) - (pose.x + run_x * fall)  # (H, W)
-    z = depth[:, None] - (pose.z + run_z * fall)
-    along = (x * (run_x / run) + z * (run_z / run)) * (1.0 / long)
-    aside = (x * (run_z / run) - z * (run_x / run)) * (1.0 / wide)
-    spread = torch.addcmul(along * along, aside, aside)
-    softness = 0.5 + 0.5 * pose.lift
-    strength = 0.48 / (1.0 + 0.35 * pose.lift)
-    return 1.0 - strength * ((1.0 + 0.5 * softness - spread) * (1.0 / softness)).clamp_(0.0, 1.0)
+    place = (pose.x + run_x * fall, pose.z + run_z * fall, run_x / run, run_z / run)
+    softness, strength = 0.5 + 0.5 * pose.lift, 0.48 / (1.0 + 0.35 * pose.lift)
+    return [camera.height, camera.horizon, *place, wide + 0.30 * tall * run, wide, softness, strength]
 
 
 def _grid(view: View, device: torch.device) -> tuple[Tensor, Tensor]:

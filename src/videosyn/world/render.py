@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from videosyn.world import styles
-from videosyn.world.backdrop import backdrops, light_direction, shadow
+from videosyn.world.backdrop import Cast, backdrops, light_direction, shadows
 from videosyn.world.layout import FOCAL, Camera, Pose, View, lay_out
 from videosyn.world.scene import Scene
 from videosyn.world.solids import COLOUR_VALUES, SOLIDS, Solid
@@ -24,6 +24,7 @@ NUM_STEPS = 20
 RAYS_AT_ONCE = 1 << 16
 """Rays marched together on a CPU, so that a step's tensors stay in its cache."""
 SCENES_AT_ONCE = {"cpu": 4, "cuda": 64}
+SHADOWS_AT_ONCE = 32
 OUTLINE_PX = 1.3
 """Width of cartoon's outlines at 96 pixels; it grows with the frame."""
 
@@ -79,10 +80,7 @@ def _render_part(scenes: Sequence[Scene], num_frames: int, view: View, fps: floa
             for (pose, camera), frames in shown.items():
                 kind, colour = scene.things[thing].kind, scene.things[thing].colour
                 instances.append(_Instance(scene, kind, colour, pose, camera, tuple(frames), rank))
-    for instance in instances:
-        shade = shadow(instance.pose, instance.kind, instance.camera, light_direction(instance.scene), view, device)
-        for frame in instance.frames:
-            picture[frame] *= shade[..., None]
+    _darken(picture, instances, view)
     _draw_things(picture, instances, view)
     return _finish(picture, scenes, num_frames).view(len(scenes), num_frames, view.height, view.width, 3)
 
@@ -102,6 +100,19 @@ def _draw_backdrops(scenes: Sequence[Scene], cameras: list[list[Camera]], view: 
         whose += [unique.setdefault((index, camera), len(unique)) for camera in path]
     drawn = backdrops([scenes[index] for index, _ in unique], [camera for _, camera in unique], view, device)
     return drawn[torch.tensor(whose, device=device)]
+
+
+def _darken(picture: Tensor, instances: Sequence[_Instance], view: View) -> None:
+    """Lay the instances' shadows on the picture (F, H, W, 3), in place. Shadows multiply, so their order is free."""
+    for rank in {instance.rank for instance in instances}:
+        ranked = [instance for instance in instances if instance.rank == rank]  # no frame shows two of the same rank
+        for start in range(0, len(ranked), SHADOWS_AT_ONCE):
+            some = ranked[start : start + SHADOWS_AT_ONCE]
+            casts = [Cast(each.pose, each.kind, each.camera, light_direction(each.scene)) for each in some]
+            shade = shadows(casts, view, picture.device)
+            shows = [(index, frame) for index, each in enumerate(some) for frame in each.frames]
+            which, frames = (torch.tensor(list(column), device=picture.device) for column in zip(*shows, strict=True))
+            picture[frames] *= shade[which][..., None]
 
 
 def _draw_things(picture: Tensor, instances: Sequence[_Instance], view: View) -> None:
