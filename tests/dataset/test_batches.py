@@ -9,7 +9,9 @@ from videosyn.dataset.batches import CaptionedLatents, CropBatches, Plan, batch_
 from videosyn.dataset.buckets import Bucket, parse_buckets
 from videosyn.dataset.latent_cache import LatentCache, write_latents
 from videosyn.dataset.world_clips import TRAIN_SEEDS, WorldClips, render_clips, scenes_of
+from videosyn.world.render import render
 from videosyn.world.scene import is_held_out
+from videosyn.world.vocabulary import KINDS
 
 SHAPES = parse_buckets(["5x32x32:3", "5x16x48:1"])
 
@@ -17,7 +19,7 @@ SHAPES = parse_buckets(["5x32x32:3", "5x16x48:1"])
 @pytest.fixture(scope="module")
 def latents(tmp_path_factory: pytest.TempPathFactory, vae_folder: Path) -> LatentCache:
     how = {"workers": 0, "shard_size": 8, "dtype": "fp32"}
-    return LatentCache(write_latents(tmp_path_factory.mktemp("latents"), vae_folder, SHAPES, 16, **how), "train")
+    return LatentCache(write_latents(tmp_path_factory.mktemp("latents"), vae_folder, SHAPES, 32, **how), "train")
 
 
 def test_an_epoch_shows_every_clip_once_and_the_next_in_another_order():
@@ -69,13 +71,18 @@ def test_image_captions_say_nothing_of_motion(latents: LatentCache):
 
 
 def test_no_training_batch_shows_a_held_out_scene(latents: LatentCache, tmp_path: Path):
-    clips = WorldClips.build(tmp_path, SHAPES[:1], 8, workers=0)
-    seeds = {seed for step in range(20) for seed in CaptionedLatents(latents, 0, 0.1).batch(step, SHAPES, [4, 4]).seeds}
-    for source in (clips, None):
-        crops = CropBatches(source, SHAPES[:1], TRAIN_SEEDS, seed=0)
-        seeds |= {seed for step in range(3) for seed in crops.batch(step, SHAPES[:1], [2]).seeds}
-    assert seeds
-    assert not any(is_held_out(scene) for scene in scenes_of(sorted(seeds), "train"))
+    whole = SHAPES[:1]
+    for clips in (WorldClips.build(tmp_path, whole, 24, workers=0), None):
+        batch = CropBatches(clips, whole, TRAIN_SEEDS, seed=0).batch(0, whole, [24])
+        scenes = scenes_of(batch.seeds, "train")
+        assert not any(is_held_out(scene) for scene in scenes)
+        assert any(is_held_out(scene) for scene in scenes_of(batch.seeds, "any"))
+        assert torch.equal(batch.video, render(scenes, *batch.video.shape[1:4]))
+    batch = CaptionedLatents(latents, 0, 0.0).batch(0, SHAPES[:1], [24])
+    shown = dict(zip(batch.seeds, batch.captions))
+    assert any(is_held_out(scene) for scene in scenes_of(batch.seeds, "any"))
+    for scene in scenes_of(list(shown), "train"):
+        assert any(word in shown[scene.seed] for word in KINDS[scene.things[0].kind])
 
 
 def test_crops_are_cut_from_the_clips_they_name(tmp_path: Path):
