@@ -100,6 +100,8 @@ def test_a_request_far_outside_training_is_noted_and_the_film_is_made(command, t
         ([PROMPT, "--fps", "0"], "fps must lie above 0"),
         ([PROMPT, "--guidance", "-1"], "guidance must not be negative"),
         ([PROMPT, "--seed", "-1"], "seed must lie between"),
+        ([PROMPT, "--frames", "many"], "Error parsing --frames"),
+        ([PROMPT, "--frmaes", "17"], "--frmaes"),
         ([PROMPT, "--sampler", "ddim"], "a flow model's sampler must be"),
     ],
 )
@@ -161,6 +163,35 @@ def test_an_interrupt_while_writing_leaves_no_half_film(command, tmp_path, monke
 def test_an_unknown_command_names_the_nearest(capsys):
     assert run(["genrate", PROMPT]) == 2
     assert "did you mean 'videosyn generate'?" in capsys.readouterr().err
+
+
+def test_train_reads_a_yaml_file_and_flags_override_it(tmp_path, monkeypatch):
+    from videosyn.training import run as training
+
+    seen = []
+    monkeypatch.setattr(training, "run_vae", seen.append)
+    (tmp_path / "vae.yaml").write_text("max_minutes: 3\nbatch_size: 2\n")
+    assert run(["train", "vae", str(tmp_path / "vae.yaml"), "--batch-size", "7"]) == 0
+    assert (seen[0].max_minutes, seen[0].batch_size) == (3.0, 7)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "needs a configuration"),
+        (["absent.yaml"], "cannot read absent.yaml"),
+        (["bad.yaml"], "unknown key 'max_minuets'"),
+        (["good.yaml", "--batch-size", "-1"], "batch_size must be above 0"),
+    ],
+)
+def test_a_mistake_in_training_options_is_one_line_and_code_2(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.yaml").write_text("max_minuets: 3\n")
+    (tmp_path / "good.yaml").write_text("max_minutes: 3\n")
+    assert run(["train", "dit", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
 def test_help_names_every_command(capsys):

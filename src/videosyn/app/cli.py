@@ -6,7 +6,10 @@ the last two are imported only when that command is called. Next on the path: `g
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import io
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -19,12 +22,16 @@ from videosyn.core.errors import UserError
 
 @dataclass(frozen=True)
 class Command:
-    """`options` and `action` are "module:name"; the action takes the options and returns nothing."""
+    """`options`, `action` and `load` are "module:name". The action takes the options; what it returns is not used.
+
+    `load` (options class, path) reads a YAML file: the command then takes one before its flags, which override it.
+    """
 
     words: tuple[str, ...]
     help: str
     options: str
     action: str
+    load: str | None = None
 
 
 COMMANDS = (
@@ -34,6 +41,20 @@ COMMANDS = (
         "do the pixels show what the prompts ask?",
         "videosyn.evaluation.options:AdherenceConfig",
         "videosyn.evaluation.adherence:run",
+    ),
+    Command(
+        ("train", "vae"),
+        "a VidVAE: train vae CONFIG.yaml [--field value]",
+        "videosyn.training.options:VAETraining",
+        "videosyn.training.run:run_vae",
+        "videosyn.training.options:load_options",
+    ),
+    Command(
+        ("train", "dit"),
+        "a VDiT and its text encoder: train dit CONFIG.yaml [--field value]",
+        "videosyn.training.options:DiTTraining",
+        "videosyn.training.run:run_dit",
+        "videosyn.training.options:load_options",
     ),
 )
 
@@ -61,12 +82,40 @@ def run(argv: Sequence[str]) -> int:
 
 def _run_command(argv: list[str]) -> None:
     command = _find(argv)
-    rest = argv[len(command.words) :]
+    options, rest = _named(command.options), argv[len(command.words) :]
+    prog = " ".join(("videosyn", *command.words))
+    defaults = {}
+    if command.load is not None:
+        if not rest:
+            raise UserError(f"{prog} needs a configuration: {prog} CONFIG.yaml")
+        if not rest[0].startswith("-"):
+            defaults["default"] = _named(command.load)(options, rest.pop(0))
+    config = _parse(options, rest, prog, defaults)
+    if hasattr(config, "check"):
+        config.check()
+    _named(command.action)(config)
+
+
+def _parse(options: type, words: list[str], prog: str, defaults: dict[str, Any]) -> Any:
+    """tyro's reading of the flags; the box that it draws around a mistake becomes a UserError of one line."""
     import tyro
 
-    config = tyro.cli(_named(command.options), args=rest, prog=" ".join(("videosyn", *command.words)))
-    config.check()
-    _named(command.action)(config)
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(options, args=words, prog=prog, **defaults)
+    except SystemExit as stop:
+        if not stop.code:  # --help
+            raise
+        raise UserError(f"{_first_paragraph(box.getvalue())}: see {prog} --help") from None
+
+
+def _first_paragraph(box: str) -> str:
+    """The text of tyro's box up to its first empty line or rule, without title and frame (drawn in UTF-8 or not)."""
+    lines = [line.strip("│ ") for line in box.splitlines()[1:]]
+    ends = ["" if set(line) <= set("─-╰╯") else line for line in lines]
+    start = itertools.dropwhile(lambda line: not line, ends)
+    return " ".join(itertools.takewhile(bool, start)).rstrip(".")
 
 
 def _find(argv: list[str]) -> Command:
