@@ -1,0 +1,101 @@
+"""Which empty world lies behind the things: place, light, and where its horizon, sun and pattern are. Next: `foreground.py`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from videosyn.evaluation.judge.bank import HORIZONS, SUNLESS, SUNS, Backdrop, bank_for, draw
+from videosyn.evaluation.judge.picture import even
+from videosyn.world.layout import View
+
+CAP = 0.12
+"""Differences above this, on the even scale, count as this: a thing in front costs any backdrop the same."""
+SHADOW_SHARE = 0.25
+"""How much of what a shadow would explain still counts as unexplained when things are compared."""
+NUM_CANDIDATES = 3
+"""Places and lights that are fitted closely before one is chosen."""
+
+
+def behind(frames: Tensor, camera: str) -> Tensor:
+    """One picture (3, H, W) of what stands still in key frames (K, 3, H, W): of a pan, the middle frame."""
+    if camera == "still":
+        return frames.median(0).values
+    return frames[len(frames) // 2]
+
+
+def fit_backdrop(still: Tensor, styles: tuple[str, ...]) -> tuple[Backdrop, float]:
+    """The backdrop in one of these styles that is nearest to a picture (3, H, W) seen straight ahead, and its cost."""
+    height, width = still.shape[1:]
+    candidates: list[tuple[float, Backdrop]] = []
+    for style in styles:
+        bank = bank_for(height, width, style)
+        small = F.adaptive_avg_pool2d(even(still)[None], bank.thumbnails.shape[2:])[0]
+        cost = (bank.thumbnails - small).abs_().mean(1).clamp_max_(CAP).mean((1, 2))  # (N,)
+        best: dict[tuple[str, str], tuple[float, Backdrop]] = {}
+        for index in cost.argsort()[:400].tolist():
+            entry = bank.entries[index]
+            best.setdefault((entry.place, entry.light), (float(cost[index]), entry))
+        candidates += list(best.values())
+    candidates.sort(key=lambda pair: pair[0])
+    target = even(F.avg_pool2d(still[None], 2))[0]
+    fitted = [_refine(target, entry) for _, entry in candidates[:NUM_CANDIDATES]]
+    return min(fitted, key=lambda pair: pair[1])
+
+
+def _refine(target: Tensor, entry: Backdrop) -> tuple[Backdrop, float]:
+    """Move horizon, pattern and sun, one at a time in halving steps, to where they agree best with a picture (3, h, w)."""
+    view = View(target.shape[1], target.shape[2])
+    cost = _cost(target, entry, view)
+    steps = {"phase": 1 / 32, "horizon": (HORIZONS[1] - HORIZONS[0]) / 2, "sun": (SUNS[1] - SUNS[0]) / 2}
+    if entry.place in SUNLESS:
+        del steps["sun"]
+    for shrink in (1.0, 0.5, 0.25, 0.125):
+        for name, step in steps.items():
+            for sign in (-1.0, 1.0):
+                moved = replace(entry, **{name: getattr(entry, name) + sign * step * shrink})
+                moved_cost = _cost(target, moved, view)
+                if moved_cost < cost:
+                    entry, cost = moved, moved_cost
+    return entry, cost
+
+
+def _cost(target: Tensor, entry: Backdrop, view: View) -> float:
+    drawn = even(draw(replace(entry, style=_textureless(entry.style)), view)[0])
+    return float((drawn - target).abs_().mean(0).clamp_max_(CAP).mean())
+
+
+def _textureless(style: str) -> str:
+    """The style to fit in: blocks are smaller than the fitted picture's pixels are worth."""
+    return "plain" if style == "pixel art" else style
+
+
+def residual(frames: Tensor, drawn: Tensor, backdrop: Backdrop) -> tuple[Tensor, Tensor]:
+    """What of frames (K, 3, H, W) the empty world, drawn (K or 1, 3, H, W), does not explain: two distances (K, H, W), even scale.
+
+    In the first a shadow may darken the ground and a star may brighten the night sky at no cost; in the second they are
+    counted in part, as grey things look like shadows.
+    """
+    gap = (even(frames) - even(drawn)).square().sum(1)
+    strict = gap.clone()
+    height = frames.shape[2]
+    view = View(height, frames.shape[3])
+    horizon_row = int((view.up - backdrop.horizon * view.up) / view.pixel)
+    ground = slice(max(horizon_row, 0), height)
+    below, drawn_below = frames[:, :, ground], drawn[:, :, ground]
+    shade = (below * drawn_below).sum(1) / drawn_below.square().sum(1).clamp_min(1e-6)
+    shade = shade.clamp(0.45, 1.04)[:, None]
+    gap[:, ground] = (even(below) - even(drawn_below * shade)).square().sum(1)
+    strict[:, ground] = torch.lerp(gap[:, ground], strict[:, ground], SHADOW_SHARE)
+    if backdrop.light == "night" and backdrop.place not in SUNLESS:
+        sky = slice(0, max(horizon_row, 0))
+        extra = (frames[:, :, sky] - drawn[:, :, sky]).mean(1, keepdim=True)
+        starry = (even(frames[:, :, sky]) - even((drawn[:, :, sky] + extra).clamp_min(0.0))).square().sum(1)
+        bright = (gap[:, sky] > 0.02).float()
+        wide = F.max_pool2d(-F.max_pool2d(-bright[:, None], 5, 1, 2), 5, 1, 2)[:, 0]  # opened: what is wider than a star
+        gap[:, sky] = torch.where(wide > 0, gap[:, sky], torch.minimum(gap[:, sky], starry))
+        strict[:, sky] = gap[:, sky]
+    return gap.sqrt(), strict.sqrt()

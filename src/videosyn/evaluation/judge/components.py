@@ -1,0 +1,88 @@
+"""Connected patches of what the empty world does not explain. Next: `matching.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+THRESHOLD = 0.085
+"""Distance to the backdrop, on the even scale, from which a pixel belongs to a thing."""
+SMALLEST_PX = 40
+"""Area a patch needs at the working size; the smallest thing that shrinks covers 80."""
+COARSE = 2
+"""Patches are found on a grid this much coarser."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A connected patch in one frame, in pixels: its box, and the energy in it."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    energy: float
+
+    @property
+    def box(self) -> tuple[float, float, float]:
+        """Centre x, centre y and longer side."""
+        return (
+            (self.left + self.right) / 2,
+            (self.top + self.bottom) / 2,
+            max(self.right - self.left, self.bottom - self.top),
+        )
+
+
+def find_patches(gaps: Tensor) -> list[list[Patch]]:
+    """Patches of each frame, strongest first, from distances to the backdrop (K, H, W)."""
+    coarse = F.avg_pool2d(gaps[:, None], COARSE, ceil_mode=True)  # (K, 1, h, w)
+    on = coarse > THRESHOLD
+    labels = _label(_opened(on))[:, 0]
+    energy = coarse[:, 0].square()
+    return [_patches(frame, each) for frame, each in zip(labels, energy, strict=True)]
+
+
+def _opened(on: Tensor) -> Tensor:
+    """Without lines one coarse pixel wide, such as a horizon that lies a little off."""
+    eroded = 1.0 - F.max_pool2d(F.pad(1.0 - on.float(), (0, 1, 0, 1), value=1.0), 2, 1)
+    return F.max_pool2d(F.pad(eroded, (1, 0, 1, 0)), 2, 1) > 0
+
+
+def _label(on: Tensor) -> Tensor:
+    """Every connected region of (K, 1, h, w) gets one number of its own, 0 elsewhere, by spreading the largest."""
+    height, width = on.shape[2:]
+    mask = on.float()
+    labels = torch.arange(1, height * width + 1, dtype=torch.float32).view(1, 1, height, width) * mask
+    for _ in range(height + width):
+        spread = F.max_pool2d(labels, 3, 1, 1) * mask
+        spread = F.max_pool2d(spread, 3, 1, 1) * mask
+        if torch.equal(spread, labels):
+            break
+        labels = spread
+    return labels.long()
+
+
+def _patches(labels: Tensor, energy: Tensor) -> list[Patch]:
+    found: list[Patch] = []
+    numbers, counts = labels.unique(return_counts=True)
+    for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+        if number == 0 or count * COARSE**2 < SMALLEST_PX:
+            continue
+        where = labels == number
+        rows, columns = where.any(1).nonzero()[:, 0], where.any(0).nonzero()[:, 0]
+        top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+        if min(bottom - top, right - left) * COARSE < 5:
+            continue
+        found.append(
+            Patch(
+                left * COARSE,
+                top * COARSE,
+                right * COARSE,
+                bottom * COARSE,
+                float(energy[where].sum()) * COARSE**2,
+            )
+        )
+    return sorted(found, key=lambda patch: -patch.energy)

@@ -1,0 +1,246 @@
+"""Every kind of thing from many sides, in every colour, as the world itself draws it: what crops are compared with. Next: `matching.py`.
+
+The rays of a pose are marched once; a light or colour only shades the points that were hit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from videosyn.evaluation.judge.bank import Backdrop
+from videosyn.evaluation.judge.picture import even
+from videosyn.world.layout import FOCAL, HEIGHT, Camera, Pose, View
+from videosyn.world.render import OUTLINE_PX, _box_span, _facts, _Instance, _march, _shade
+from videosyn.world.scene import Scene
+from videosyn.world.solids import COLOUR_VALUES, SOLIDS
+from videosyn.world.styles import cartoon
+from videosyn.world.vocabulary import KINDS
+
+SIDE = 20
+"""Pixels on a side of a picture of the gallery; the longer side of the thing's box fills FILL of it."""
+FILL = 0.8
+WINDOW = 40
+"""Rays on a side of a pose."""
+DEPTH, CAMERA_HEIGHT = 6.0, 2.5
+LIFTS = (0.0, 1.8)
+"""Heights above the ground, in units of the world: seen from above, seen from below."""
+TURNS = 16
+"""Views in a full turn."""
+PERIOD = {"ball": 2, "cone": 2, "cylinder": 2, "ring": 2, "tree": 2, "lighthouse": 2, "cube": 4, "diamond": 4}
+"""After what part of a turn a kind looks the same again."""
+STRIDES = (0.125, 0.25, 0.75, 0.875)
+WALKING_TURNS = (-1.6, -1.2, -0.8, 0.8, 1.2, 1.6)
+_VIEW = View(96, 96)
+BINOMIAL = (0.25, 0.5, 0.25)
+"""What both the gallery and the frames are smoothed with, so that an edge half a pixel off costs little."""
+BLOCK = (1 / 3, 1 / 3, 1 / 3)
+"""What a block of pixel art does to a thing on average."""
+
+
+@dataclass(frozen=True)
+class View3d:
+    """A kind seen from a side: what distinguishes the poses of the gallery."""
+
+    kind: str
+    yaw: float
+    lift: float
+    stride: float
+
+
+def poses() -> list[View3d]:
+    """All poses, kind by kind."""
+    out: list[View3d] = []
+    for kind in KINDS:
+        period = PERIOD.get(kind, 1)
+        sides = [(6.283185307 * turn / TURNS, 0.0) for turn in range(TURNS // period)]
+        if kind == "person":
+            sides += [(yaw, stride) for yaw in WALKING_TURNS for stride in STRIDES]
+        out += [View3d(kind, yaw, lift, stride) for yaw, stride in sides for lift in LIFTS]
+    return out
+
+
+@dataclass(frozen=True)
+class _Hits:
+    """Where the rays of one kind's poses meet it."""
+
+    poses: tuple[View3d, ...]
+    points: tuple[Tensor, Tensor, Tensor]
+    """x, y, z of each hit, (R,)."""
+    ray: Tensor
+    """The hit's place among all rays of the kind, (R,)."""
+    alpha: Tensor
+    """Coverage without and with cartoon's outline, (2, R)."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures of all poses in all colours under one light. E entries, of P pixels each."""
+
+    kind: Tensor
+    """(E,) index into KINDS."""
+    colour: Tensor
+    """(E,) index into COLOUR_VALUES."""
+    pose: Tensor
+    """(E,) index into `poses()`."""
+    size: Tensor
+    """(E, 2) width and height of the thing's box as a fraction of the longer."""
+    features: Tensor
+    """(E, 5 P): coverage, coverage times the three channels on the even scale, coverage times their squared length."""
+
+    coarse: Tensor
+    """(C,) a few entries that stand for all: every kind and colour from half of its sides."""
+
+    @property
+    def alpha(self) -> Tensor:
+        """(E, P) coverage."""
+        return self.features[:, : SIDE * SIDE]
+
+
+def _instance(pose: View3d, backdrop: Backdrop, colour: str) -> _Instance:
+    scene: Scene = replace(backdrop.scene, style=backdrop.style)
+    camera = Camera(0.0, 0.0, CAMERA_HEIGHT)
+    return _Instance(
+        scene, pose.kind, colour, Pose(0.0, pose.lift, DEPTH, 1.0, pose.yaw, pose.stride), camera, (0,), 0
+    )
+
+
+@lru_cache(maxsize=1)
+def _hits() -> dict[str, _Hits]:
+    """March every pose of every kind, once."""
+    anywhere = Backdrop("studio", "noon", "cartoon", 0.32, 0.6, 0.0)
+    out: dict[str, _Hits] = {}
+    for kind in KINDS:
+        chosen = tuple(pose for pose in poses() if pose.kind == kind)
+        facts = torch.tensor([_facts(_instance(pose, anywhere, "red")) for pose in chosen])  # (n, 21)
+        fact = facts.repeat_interleave(WINDOW * WINDOW, 0).T
+        offset = (torch.arange(WINDOW) + 0.5 - WINDOW / 2) * _VIEW.pixel
+        sx = offset.repeat(len(chosen) * WINDOW)
+        lift = torch.tensor([pose.lift for pose in chosen])
+        centre = (lift + 0.5 * HEIGHT[kind] - CAMERA_HEIGHT) * FOCAL / DEPTH  # (n,)
+        sy = (centre[:, None, None] - offset[None, :, None]).expand(-1, WINDOW, WINDOW).reshape(-1)
+        norm = (sx * sx + sy * sy + FOCAL * FOCAL).rsqrt()
+        cos, sin = fact[0], fact[1]
+        direction = ((sx * cos + FOCAL * sin) * norm, sy * norm, (FOCAL * cos - sx * sin) * norm)
+        enter, leave = _box_span(fact[4], fact[5], fact[6], *direction, SOLIDS[kind], 4.0 * _VIEW.pixel)
+        leave = torch.maximum(leave, enter)
+        ray = [*fact[4:7], *direction, fact[7], _VIEW.pixel * norm * FOCAL * norm, enter, leave]
+        nearest, at = _march(SOLIDS[kind], ray)
+        alpha = torch.stack([(1.0 - nearest).clamp(0.0, 1.0), (1.0 + OUTLINE_PX - nearest).clamp(0.0, 1.0)])
+        hit = (alpha[1] > 0.004).nonzero()[:, 0]
+        points = tuple((o + d * at)[hit] for o, d in zip(fact[4:7], direction, strict=True))
+        out[kind] = _Hits(chosen, points, hit, alpha[:, hit])  # type: ignore[arg-type]
+    return out
+
+
+@lru_cache(maxsize=24)
+def gallery_for(light: str, side: float, style: str) -> Gallery:
+    """The gallery under a light that comes from a side (-1 left, 1 right), in a style without its texture."""
+    backdrop = Backdrop("studio", light, "cartoon" if style == "cartoon" else "plain", 0.32, 0.6 * side, 0.0)
+    kinds, colours, index, sizes, features = [], [], [], [], []
+    start = 0
+    for kind, hits in _hits().items():
+        alpha = _image(hits, hits.alpha[1 if style == "cartoon" else 0][:, None])  # (n, 1, WINDOW, WINDOW)
+        grid, size = _box_grid(alpha[:, 0])
+        coverage = _sample(alpha, grid)  # (n, 1, SIDE, SIDE)
+        for number, shaded in enumerate(_in_all_colours(hits, backdrop)):
+            picture = _image(hits, shaded * hits.alpha[1 if style == "cartoon" else 0][:, None])
+            colour = (_sample(picture, grid) / coverage.clamp_min(0.02)).clamp(0.0, 1.0)
+            entry = _finished(colour, coverage, style)
+            features.append(entry)
+            kinds += [list(KINDS).index(kind)] * len(hits.poses)
+            colours += [number] * len(hits.poses)
+            index += range(start, start + len(hits.poses))
+            sizes.append(size)
+        start += len(hits.poses)
+    pose = torch.tensor(index)
+    stand_in = torch.tensor([view.lift == 0.0 and round(view.yaw * TURNS / 6.283185307) % 2 == 0 for view in poses()])
+    coarse = stand_in[pose].nonzero()[:, 0]
+    return Gallery(torch.tensor(kinds), torch.tensor(colours), pose, torch.cat(sizes), torch.cat(features), coarse)
+
+
+def _in_all_colours(hits: _Hits, backdrop: Backdrop) -> list[Tensor]:
+    """The hit points shaded in each colour, (R, 3) each. Light on paint is linear until it clips, so two colours give all."""
+    kind = hits.poses[0].kind
+    window = WINDOW * WINDOW
+    facts = torch.tensor([_facts(_instance(pose, backdrop, "white")) for pose in hits.poses])
+    fact = facts[hits.ray // window].T.contiguous()  # (21, R)
+    white = _shade(SOLIDS[kind], *hits.points, fact[7], fact)
+    dim = 0.3  # dark enough never to clip
+    fact[18:21] = 0.0
+    black = _shade(SOLIDS[kind], *hits.points, fact[7], fact)
+    fact[18:21] = dim
+    slope = (_shade(SOLIDS[kind], *hits.points, fact[7], fact) - black) / dim
+    shaded = [
+        white if name == "white" else (black + slope * slope.new_tensor(value)).clamp(0.0, 1.0)
+        for name, value in COLOUR_VALUES.items()
+    ]
+    if backdrop.style == "cartoon":
+        inside = (hits.alpha[0] / hits.alpha[1])[:, None]
+        shaded = [torch.lerp(torch.full_like(colour, 0.06), colour, inside) for colour in shaded]
+        shaded = [cartoon(colour[None, None])[0, 0] for colour in shaded]
+    return shaded
+
+
+def _image(hits: _Hits, values: Tensor) -> Tensor:
+    """Values at the hits (R, c) as pictures (n, c, WINDOW, WINDOW), 0 elsewhere."""
+    flat = values.new_zeros(len(hits.poses) * WINDOW * WINDOW, values.shape[1])
+    flat[hits.ray] = values
+    return flat.view(len(hits.poses), WINDOW, WINDOW, -1).permute(0, 3, 1, 2)
+
+
+def _box_grid(alpha: Tensor) -> tuple[Tensor, Tensor]:
+    """Sampling grids (n, 2 SIDE, 2 SIDE, 2) that put each thing's box in the middle, and the boxes' sizes (n, 2)."""
+    edges = []
+    for axis in (1, 2):  # columns, then rows
+        on = (alpha > 0.5).any(axis).float()
+        place = torch.arange(WINDOW, dtype=torch.float32)
+        low = torch.where(on > 0, place, 1e3).amin(1)
+        high = torch.where(on > 0, place, -1e3).amax(1) + 1.0
+        edges.append((low, high))
+    (left, right), (top, bottom) = edges
+    longer = torch.maximum(right - left, bottom - top)
+    span = box_offsets(2 * SIDE) * longer[:, None] / FILL  # (n, 2 SIDE), pixels
+    x = ((left + right) / 2)[:, None] + span
+    y = ((top + bottom) / 2)[:, None] + span
+    shape = (len(alpha), 2 * SIDE, 2 * SIDE)
+    grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1) / WINDOW * 2.0 - 1.0
+    return grid, torch.stack([(right - left) / longer, (bottom - top) / longer], 1)
+
+
+def box_offsets(count: int) -> Tensor:
+    """Where `count` samples across a box lie: from its middle, as fractions of its side."""
+    return (torch.arange(count) + 0.5) / count - 0.5
+
+
+def _sample(pictures: Tensor, grid: Tensor) -> Tensor:
+    return F.avg_pool2d(F.grid_sample(pictures, grid, align_corners=False), 2)
+
+
+def _finished(colour: Tensor, coverage: Tensor, style: str) -> Tensor:
+    """Colours (n, 3, SIDE, SIDE) and coverage (n, 1, SIDE, SIDE) as features (n, 5 P)."""
+    if style == "painterly":
+        grey = colour.mean(1, keepdim=True)
+        colour = torch.lerp(grey, colour, 1.2).clamp(0.0, 1.0)
+    kernels = [BINOMIAL] if style != "pixel art" else [BINOMIAL, BLOCK]
+    for kernel in kernels:
+        premultiplied = smoothed(torch.cat([colour * coverage, coverage], 1), kernel)
+        coverage = premultiplied[:, 3:]
+        colour = premultiplied[:, :3] / coverage.clamp_min(0.02)
+    shown = even(colour)
+    parts = [coverage, coverage * shown, coverage * shown.square().sum(1, keepdim=True)]
+    return torch.cat(parts, 1).flatten(1)
+
+
+def smoothed(pictures: Tensor, kernel: tuple[float, float, float]) -> Tensor:
+    """Pictures (N, C, H, W) smoothed along both sides; what lies outside is as the border."""
+    weights = pictures.new_tensor(kernel)
+    channels = pictures.shape[1]
+    down = weights.view(1, 1, 3, 1).expand(channels, 1, 3, 1)
+    along = weights.view(1, 1, 1, 3).expand(channels, 1, 1, 3)
+    padded = F.pad(pictures, (1, 1, 1, 1), mode="replicate")
+    return F.conv2d(F.conv2d(padded, down, groups=channels), along, groups=channels)

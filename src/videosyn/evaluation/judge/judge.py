@@ -1,0 +1,109 @@
+"""What a clip shows, measured in its pixels: `judge` is the way in, and the whole path. It knows the world, and nothing of the prompt.
+
+The empty world that fits is found first; what it does not explain is compared with the world's own renders of every thing. No model
+is learned. What is not found is None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from videosyn.evaluation.judge.backdrop_fit import behind, fit_backdrop, residual
+from videosyn.evaluation.judge.bank import SUNLESS, Backdrop, draw, turn_of
+from videosyn.evaluation.judge.camera import find_camera
+from videosyn.evaluation.judge.components import find_patches
+from videosyn.evaluation.judge.detection import Frame, detect
+from videosyn.evaluation.judge.gallery import BINOMIAL, Gallery, gallery_for, smoothed
+from videosyn.evaluation.judge.motion import Path, motion_of, path_of
+from videosyn.evaluation.judge.picture import Picture, even, prepare
+from videosyn.evaluation.judge.relation import relate
+from videosyn.evaluation.judge.texture import blockiness, strokes, strokiness
+from videosyn.evaluation.judge.tracks import Track, follow, identify
+from videosyn.world.parsed import NamedThing, Parsed
+
+PAINTERLY = 0.22
+"""Share of the field of strokes from which a clip is painterly: 0.4 blurred, 0.04 at most in any other style."""
+BLOCKY = 1.25
+"""Ratio of steps from which a clip is pixel art."""
+WORST_BACKDROP = 0.085
+"""Mean difference to the best backdrop above which a clip shows no place of the world."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured on the way, for whoever wants to know why."""
+
+    backdrop: Backdrop
+    backdrop_cost: float
+    camera: str
+    gallery: Gallery
+    frames: list[Frame]
+    tracks: list[Track]
+    paths: list[Path]
+
+
+def judge(clip: np.ndarray | Tensor) -> Parsed:
+    """What a uint8 clip (T, H, W, 3) shows, in the form in which a prompt says it; None for what cannot be told."""
+    return examine(clip)[0]
+
+
+@torch.no_grad()
+def examine(clip: np.ndarray | Tensor) -> tuple[Parsed, Evidence | None]:
+    """`judge`, and what it went by: None for a clip that shows no place of the world."""
+    picture = prepare(clip)
+    styles = texture_styles(picture)
+    frames = picture.frames
+    if styles == ("painterly",):
+        frames = frames / strokes(*frames.shape[2:])
+    camera = find_camera(frames, picture.progress, picture.view.across)
+    backdrop, cost = fit_backdrop(behind(picture.frames, camera), styles)
+    if cost > WORST_BACKDROP:
+        return Parsed(), None
+    turns = tuple(turn_of(camera, progress) for progress in picture.progress)
+    drawn = draw(backdrop, picture.view, turns if camera != "still" else turns[:1])
+    lenient, strict = residual(picture.frames, drawn, backdrop)  # (K, H, W) each
+    patches = find_patches(lenient)
+    shown = even(smoothed(frames, BINOMIAL))
+    ready = [
+        Frame(*each, tuple(patch)) for *each, patch in zip(shown, strict, patches, strict=True)
+    ]
+    gallery = _lit(ready[0], backdrop)
+    tracks = [track for track in follow(ready, identify(ready, gallery), gallery) if track.seen]
+    paths = [path_of(track, turns, picture.view) for track in tracks]
+    moves = picture.num_frames > 1
+    motions = [
+        motion_of(track, path, ready, gallery) if moves else None for track, path in zip(tracks, paths, strict=True)
+    ]
+    relation, order = relate(motions, paths)
+    things = [NamedThing(track.kind, track.colour, motion) for track, motion in zip(tracks, motions, strict=True)]
+    parsed = Parsed(
+        things=tuple(things[index] for index in order),
+        place=backdrop.place,
+        light=backdrop.light,
+        camera=camera if moves else None,
+        style=backdrop.style,
+        relation=relation,
+    )
+    return parsed, Evidence(backdrop, cost, camera, gallery, ready, tracks, paths)
+
+
+def texture_styles(picture: Picture) -> tuple[str, ...]:
+    """The styles that the texture of a clip leaves possible."""
+    if strokiness(picture) > PAINTERLY:
+        return ("painterly",)
+    if blockiness(picture.native) > BLOCKY:
+        return ("pixel art",)
+    return ("plain", "cartoon")
+
+
+def _lit(frame: Frame, backdrop: Backdrop) -> Gallery:
+    """The gallery under the clip's light; where no sun is to be seen, from the side that explains the first frame better."""
+    sides = (-1.0, 1.0) if backdrop.place in SUNLESS else (1.0 if backdrop.sun > 0 else -1.0,)
+    galleries = [gallery_for(backdrop.light, side, backdrop.style) for side in sides]
+    if len(galleries) == 1:
+        return galleries[0]
+    return max(galleries, key=lambda gallery: sum(found.gain for found in detect(frame, gallery)))
