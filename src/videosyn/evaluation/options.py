@@ -9,6 +9,11 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from videosyn.core.errors import UserError
+from videosyn.core.files import check_writable
+from videosyn.core.shapes import check_num_frames, check_size
+
+Dtype = Literal["auto", "fp32", "bf16", "fp16"]
+SMALLEST_PX = 8  # every VidVAE divides sides by 8 or more; the model asks for its own multiple later
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,12 @@ class AdherenceConfig:
 
     model: str = "nano"
     """The shipped model, a model folder, or an id on the Hugging Face hub."""
+    source: Literal["model", "render", "reconstruct"] = "model"
+    """model: films generated from the prompts; render: the world's own, to measure the judge; reconstruct: those
+    through the model's VidVAE, to measure the judge on what a perfect generator could show.
+    """
+    wrong_prompts: bool = False
+    """Judge each film against another one's prompt: what chance gives."""
     num_prompts: int = 1000
     """How many prompts, none of them in the training set."""
     phrasing: Literal["held-out", "free"] = "held-out"
@@ -25,6 +36,12 @@ class AdherenceConfig:
     """Chooses the prompts and the films' noise."""
     output: Annotated[Path, arg(aliases=["-o"])] = Path("adherence")
     """The folder for the JSON report and the contact sheet."""
+    frames: int = 17
+    """Frames a film, 1 + 4k."""
+    height: int = 96
+    """Pixels."""
+    width: int = 96
+    """Pixels."""
     steps: int | None = None
     """Sampling steps; the model's own number if left out."""
     guidance: float | None = None
@@ -33,11 +50,57 @@ class AdherenceConfig:
     """Films generated at once."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    dtype: Dtype = "auto"
     """auto is bf16 where the machine computes in it, else fp32."""
 
     def check(self) -> None:
         """Everything that can be checked without a model. Raises UserError."""
-        for name, value in (("num-prompts", self.num_prompts), ("steps", self.steps), ("batch-size", self.batch_size)):
-            if value is not None and value < 1:
-                raise UserError(f"{name} must be at least 1, got {value}: use 1 or more")
+        _check_counts(("num-prompts", self.num_prompts), ("steps", self.steps), ("batch-size", self.batch_size))
+        check_num_frames(self.frames)
+        check_size(self.height, self.width, SMALLEST_PX)
+        _check_folder(self.output)
+
+
+@dataclass(frozen=True)
+class ReconstructionConfig:
+    """Encode and decode held-out clips of the world with a VidVAE and measure what is kept."""
+
+    model: str = "nano"
+    """The shipped model, a model folder, a VidVAE's folder, or an id on the Hugging Face hub."""
+    num_clips: int = 200
+    """How many clips, none of them in the training set."""
+    seed: int = 0
+    """Chooses the clips."""
+    output: Annotated[Path, arg(aliases=["-o"])] = Path("reconstruction.json")
+    """The JSON report."""
+    frames: int = 17
+    """Frames a clip, 1 + 4k."""
+    height: int = 96
+    """Pixels."""
+    width: int = 96
+    """Pixels."""
+    batch_size: int = 8
+    """Clips at once."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    dtype: Dtype = "auto"
+    """auto is bf16 where the machine computes in it, else fp32."""
+
+    def check(self) -> None:
+        """Everything that can be checked without a model. Raises UserError."""
+        _check_counts(("num-clips", self.num_clips), ("batch-size", self.batch_size))
+        check_num_frames(self.frames)
+        check_size(self.height, self.width, SMALLEST_PX)
+        check_writable(self.output)
+
+
+def _check_counts(*counts: tuple[str, int | None]) -> None:
+    for name, value in counts:
+        if value is not None and value < 1:
+            raise UserError(f"{name} must be at least 1, got {value}: use 1 or more")
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"the output must be a folder, but {folder} is a file: choose another name")
+    check_writable(folder / "report.json" if folder.is_dir() else folder)

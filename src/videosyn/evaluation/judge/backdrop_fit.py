@@ -1,4 +1,6 @@
-"""Which empty world lies behind the things: place, light, and where its horizon, sun and pattern are. Next: `foreground.py`."""
+"""Which empty world lies behind the things: place, light, and where its horizon, sun and pattern are. Next:
+`foreground.py`.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def fit_backdrop(still: Tensor, styles: tuple[str, ...]) -> tuple[Backdrop, floa
 
 
 def _refine(target: Tensor, entry: Backdrop) -> tuple[Backdrop, float]:
-    """Move horizon, pattern and sun, one at a time in halving steps, to where they agree best with a picture (3, h, w)."""
+    """Move horizon, pattern and sun, one at a time in halving steps, to where they agree best with a picture (3, h,
+    w).
+    """
     view = View(target.shape[1], target.shape[2])
     cost = _cost(target, entry, view)
     steps = {"phase": 1 / 32, "horizon": (HORIZONS[1] - HORIZONS[0]) / 2, "sun": (SUNS[1] - SUNS[0]) / 2}
@@ -74,10 +78,11 @@ def _textureless(style: str) -> str:
 
 
 def residual(frames: Tensor, drawn: Tensor, backdrop: Backdrop) -> tuple[Tensor, Tensor]:
-    """What of frames (K, 3, H, W) the empty world, drawn (K or 1, 3, H, W), does not explain: two distances (K, H, W), even scale.
+    """What of frames (K, 3, H, W) the empty world, drawn (K or 1, 3, H, W), does not explain: two distances (K, H,
+    W), even scale.
 
-    In the first a shadow may darken the ground and a star may brighten the night sky at no cost; in the second they are
-    counted in part, as grey things look like shadows.
+    In the first a shadow may darken the ground and a star may brighten the night sky at no cost; in the second they
+    are counted in part, as grey things look like shadows.
     """
     gap = (even(frames) - even(drawn)).square().sum(1)
     strict = gap.clone()
@@ -95,7 +100,9 @@ def residual(frames: Tensor, drawn: Tensor, backdrop: Backdrop) -> tuple[Tensor,
         extra = (frames[:, :, sky] - drawn[:, :, sky]).mean(1, keepdim=True)
         starry = (even(frames[:, :, sky]) - even((drawn[:, :, sky] + extra).clamp_min(0.0))).square().sum(1)
         bright = (gap[:, sky] > 0.02).float()
-        wide = F.max_pool2d(-F.max_pool2d(-bright[:, None], 5, 1, 2), 5, 1, 2)[:, 0]  # opened: what is wider than a star
+        wide = F.max_pool2d(-F.max_pool2d(-bright[:, None], 5, 1, 2), 5, 1, 2)[
+            :, 0
+        ]  # opened: what is wider than a star
         gap[:, sky] = torch.where(wide > 0, gap[:, sky], torch.minimum(gap[:, sky], starry))
         strict[:, sky] = gap[:, sky]
     return gap.sqrt(), strict.sqrt()

@@ -1,4 +1,6 @@
-"""Empty worlds to compare with: every place and light at several phases, horizons and suns, small. Next: `backdrop_fit.py`."""
+"""Empty worlds to compare with: every place and light at several phases, horizons and suns, small. Next:
+`backdrop_fit.py`.
+"""
 
 from __future__ import annotations
 

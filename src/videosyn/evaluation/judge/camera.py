@@ -19,11 +19,12 @@ STRIDE = 2
 
 
 def find_camera(frames: Tensor, progress: Sequence[float], across: float) -> str:
-    """"still", "pan left" or "pan right" for key frames (K, 3, H, W), without brush strokes, at these points of the clip.
+    """ "still", "pan left" or "pan right" for key frames (K, 3, H, W), without brush strokes, at these points of the
+    clip.
 
-    Pairs of key frames half a clip and a whole clip apart are laid over one another, shifted by nothing or by what a pan shifts in
-    that time (a turn of the camera, so columns move in azimuth); the shift whose pixels agree best wins. Differences are
-    capped, so that a thing that moves through a standing picture counts no more than its area.
+    Pairs of key frames half a clip and a whole clip apart are laid over one another, shifted by nothing or by what a
+    pan shifts in that time (a turn of the camera, so columns move in azimuth); the shift whose pixels agree best
+    wins. Differences are capped, so that a thing that moves through a standing picture counts no more than its area.
     """
     count = len(frames)
     if count < 2:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 THRESHOLD = 0.085
 """Distance to the backdrop, on the even scale, from which a pixel belongs to a thing."""
+FAINT = 0.05
+"""The same for things nearly of the backdrop's colour, looked for only where no other patch is."""
 SMALLEST_PX = 40
 """Area a patch needs at the working size; the smallest thing that shrinks covers 80."""
 COARSE = 2
@@ -35,11 +37,26 @@ class Patch:
             max(self.right - self.left, self.bottom - self.top),
         )
 
+    def touches(self, other: Patch) -> bool:
+        """Whether their boxes share a pixel."""
+        across = min(self.right, other.right) > max(self.left, other.left)
+        return across and min(self.bottom, other.bottom) > max(self.top, other.top)
 
-def find_patches(gaps: Tensor) -> list[list[Patch]]:
-    """Patches of each frame, strongest first, from distances to the backdrop (K, H, W)."""
+
+def find_all(gaps: Tensor) -> list[list[Patch]]:
+    """Patches of each frame from distances to the backdrop (K, H, W), strongest first, and after them the faint
+    ones.
+    """
+    return [
+        [*clear, *(patch for patch in faint if not any(patch.touches(other) for other in clear))]
+        for clear, faint in zip(find_patches(gaps), find_patches(gaps, FAINT), strict=True)
+    ]
+
+
+def find_patches(gaps: Tensor, threshold: float = THRESHOLD) -> list[list[Patch]]:
+    """Patches of each frame beyond a threshold, strongest first, from distances to the backdrop (K, H, W)."""
     coarse = F.avg_pool2d(gaps[:, None], COARSE, ceil_mode=True)  # (K, 1, h, w)
-    on = coarse > THRESHOLD
+    on = coarse > threshold
     labels = _label(_opened(on))[:, 0]
     energy = coarse[:, 0].square()
     return [_patches(frame, each) for frame, each in zip(labels, energy, strict=True)]

@@ -16,7 +16,9 @@ from videosyn.world.vocabulary import KINDS
 
 MOST_THINGS = 4
 LEAST_GAIN = 0.5
-"""What a thing must explain at least, in squared difference times pixels; the faintest things of the world explain 2."""
+"""What a thing must explain at least, in squared difference times pixels; the faintest things of the world explain
+2.
+"""
 LEAST_SHARE = 0.04
 """A further thing must explain this share of what the strongest one does."""
 NUM_PROMISING = 14
@@ -54,7 +56,9 @@ class Frame:
 
 
 def detect(frame: Frame, gallery: Gallery) -> list[Found]:
-    """The things of a frame, strongest first: the best one is taken, what it explains is set aside, until little is left."""
+    """The things of a frame, strongest first: the best one is taken, what it explains is set aside, until little is
+    left.
+    """
     found: list[Found] = []
     for patch in frame.patches[:MOST_THINGS]:
         gap, free = frame.gap, torch.ones_like(frame.gap)
@@ -66,7 +70,7 @@ def detect(frame: Frame, gallery: Gallery) -> list[Found]:
             part = queue.pop(0)
             proposals = _proposals(part, whole=not in_patch)
             thing = best_thing(evidence(frame.picture, gap, free), proposals, gallery)
-            if thing is None or (found or in_patch) and thing.gain < LEAST_SHARE * (found + in_patch)[0].gain:
+            if thing is None or ((found or in_patch) and thing.gain < LEAST_SHARE * (found + in_patch)[0].gain):
                 break
             in_patch.append(thing)
             cover = cover_of(thing, gallery, frame.gap.shape)
@@ -91,7 +95,7 @@ def best_thing(planes: Tensor, boxes: list[Box], gallery: Gallery, entries: Tens
         score = gains(planes, coarse, gallery, entries)
     tries = coarse[score.amax(1).argsort(descending=True)[:2]]
     for step in (0.10, 0.06, 0.03):
-        tries = _around(tries, step)
+        tries = around(tries, step)
         score = gains(planes, tries, gallery, entries)
         if step > 0.03:
             tries = tries[score.amax(1).argmax()][None]
@@ -129,11 +133,15 @@ def grown(cover: Tensor) -> Tensor:
 
 
 def _settled(frame: Frame, pair: list[Found], gallery: Gallery) -> list[Found]:
-    """Two things that touch, fitted anew: the nearer, whose foot is lower, to the open view, the other to what it leaves free."""
+    """Two things that touch, fitted anew: the nearer, whose foot is lower, to the open view, the other to what it
+    leaves free.
+    """
     near, far = sorted(pair, key=lambda thing: -thing.bounds[3])
     open_view = torch.ones_like(frame.gap)
     for _ in range(2):
-        gap = frame.gap * (1.0 - grown(cover_of(far, gallery, frame.gap.shape)) * (1.0 - cover_of(near, gallery, frame.gap.shape)))
+        gap = frame.gap * (
+            1.0 - grown(cover_of(far, gallery, frame.gap.shape)) * (1.0 - cover_of(near, gallery, frame.gap.shape))
+        )
         again = best_thing(evidence(frame.picture, gap, open_view), _near(near.box), gallery)
         near = again or near
         free = 1.0 - cover_of(near, gallery, frame.gap.shape)
@@ -157,7 +165,7 @@ def _table(score: Tensor, gallery: Gallery, entries: Tensor) -> Tensor:
     return table.view(len(KINDS), len(COLOUR_VALUES))
 
 
-def _around(boxes: Tensor, step: float) -> Tensor:
+def around(boxes: Tensor, step: float) -> Tensor:
     """Boxes (n, 3) moved and scaled by a step each way, as a share of their side: (27 n, 3)."""
     offsets = torch.tensor((-1.0, 0.0, 1.0)) * step
     dx, dy, ds = torch.meshgrid(offsets, offsets, offsets, indexing="ij")

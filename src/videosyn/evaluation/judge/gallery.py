@@ -1,4 +1,5 @@
-"""Every kind of thing from many sides, in every colour, as the world itself draws it: what crops are compared with. Next: `matching.py`.
+"""Every kind of thing from many sides, in every colour, as the world itself draws it: what crops are compared with.
+Next: `matching.py`.
 
 The rays of a pose are marched once; a light or colour only shades the points that were hit.
 """
@@ -104,9 +105,7 @@ class Gallery:
 def _instance(pose: View3d, backdrop: Backdrop, colour: str) -> _Instance:
     scene: Scene = replace(backdrop.scene, style=backdrop.style)
     camera = Camera(0.0, 0.0, CAMERA_HEIGHT)
-    return _Instance(
-        scene, pose.kind, colour, Pose(0.0, pose.lift, DEPTH, 1.0, pose.yaw, pose.stride), camera, (0,), 0
-    )
+    return _Instance(scene, pose.kind, colour, Pose(0.0, pose.lift, DEPTH, 1.0, pose.yaw, pose.stride), camera, (0,), 0)
 
 
 @lru_cache(maxsize=1)
@@ -164,7 +163,9 @@ def gallery_for(light: str, side: float, style: str) -> Gallery:
 
 
 def _in_all_colours(hits: _Hits, backdrop: Backdrop) -> list[Tensor]:
-    """The hit points shaded in each colour, (R, 3) each. Light on paint is linear until it clips, so two colours give all."""
+    """The hit points shaded in each colour, (R, 3) each. Light on paint is linear until it clips, so two colours
+    give all.
+    """
     kind = hits.poses[0].kind
     window = WINDOW * WINDOW
     facts = torch.tensor([_facts(_instance(pose, backdrop, "white")) for pose in hits.poses])

@@ -1,7 +1,8 @@
-"""What a clip shows, measured in its pixels: `judge` is the way in, and the whole path. It knows the world, and nothing of the prompt.
+"""What a clip shows, measured in its pixels: `judge` is the way in, and the whole path. It knows the world, and
+nothing of the prompt.
 
-The empty world that fits is found first; what it does not explain is compared with the world's own renders of every thing. No model
-is learned. What is not found is None.
+The empty world that fits is found first; what it does not explain is compared with the world's own renders of every
+thing. No model is learned. What is not found is None.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 from videosyn.evaluation.judge.backdrop_fit import behind, fit_backdrop, residual
 from videosyn.evaluation.judge.bank import SUNLESS, Backdrop, draw, turn_of
 from videosyn.evaluation.judge.camera import find_camera
-from videosyn.evaluation.judge.components import find_patches
+from videosyn.evaluation.judge.components import find_all
 from videosyn.evaluation.judge.detection import Frame, detect
 from videosyn.evaluation.judge.gallery import BINOMIAL, Gallery, gallery_for, smoothed
 from videosyn.evaluation.judge.motion import Path, motion_of, path_of
@@ -66,17 +67,16 @@ def examine(clip: np.ndarray | Tensor) -> tuple[Parsed, Evidence | None]:
     turns = tuple(turn_of(camera, progress) for progress in picture.progress)
     drawn = draw(backdrop, picture.view, turns if camera != "still" else turns[:1])
     lenient, strict = residual(picture.frames, drawn, backdrop)  # (K, H, W) each
-    patches = find_patches(lenient)
+    patches = find_all(lenient)
     shown = even(smoothed(frames, BINOMIAL))
-    ready = [
-        Frame(*each, tuple(patch)) for *each, patch in zip(shown, strict, patches, strict=True)
-    ]
+    ready = [Frame(*each, tuple(patch)) for *each, patch in zip(shown, strict, patches, strict=True)]
     gallery = _lit(ready[0], backdrop)
     tracks = [track for track in follow(ready, identify(ready, gallery), gallery) if track.seen]
     paths = [path_of(track, turns, picture.view) for track in tracks]
     moves = picture.num_frames > 1
     motions = [
-        motion_of(track, path, ready, gallery) if moves else None for track, path in zip(tracks, paths, strict=True)
+        motion_of(track, path, ready, picture.numbers, gallery) if moves else None
+        for track, path in zip(tracks, paths, strict=True)
     ]
     relation, order = relate(motions, paths)
     things = [NamedThing(track.kind, track.colour, motion) for track, motion in zip(tracks, motions, strict=True)]
@@ -101,7 +101,9 @@ def texture_styles(picture: Picture) -> tuple[str, ...]:
 
 
 def _lit(frame: Frame, backdrop: Backdrop) -> Gallery:
-    """The gallery under the clip's light; where no sun is to be seen, from the side that explains the first frame better."""
+    """The gallery under the clip's light; where no sun is to be seen, from the side that explains the first frame
+    better.
+    """
     sides = (-1.0, 1.0) if backdrop.place in SUNLESS else (1.0 if backdrop.sun > 0 else -1.0,)
     galleries = [gallery_for(backdrop.light, side, backdrop.style) for side in sides]
     if len(galleries) == 1:

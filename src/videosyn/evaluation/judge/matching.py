@@ -1,8 +1,10 @@
-"""How well a pose of the gallery, laid on a place of a frame, explains what the empty world does not. Next: `detection.py`.
+"""How well a pose of the gallery, laid on a place of a frame, explains what the empty world does not. Next:
+`detection.py`.
 
-The measure is a gain: by how much laying the thing there lowers the squared difference between the frame and what is drawn, summed over pixels.
-With coverage a, the frame I, the thing's colours g, and r the squared difference that the backdrop alone leaves,
-gain = sum a r - a |I - g|^2, which is linear in products of the gallery and the frame, so one matrix product measures all poses, colours and places.
+The measure is a gain: by how much laying the thing there lowers the squared difference between the frame and what is
+drawn, summed over pixels. With coverage a, the frame I, the thing's colours g, and r the squared difference that the
+backdrop alone leaves, gain = sum a r - a |I - g|^2, which is linear in products of the gallery and the frame, so one
+matrix product measures all poses, colours and places.
 """
 
 from __future__ import annotations
@@ -18,15 +20,20 @@ UNEXPLAINED_CAP = 0.15
 
 
 def evidence(frame: Tensor, gap: Tensor, free: Tensor) -> Tensor:
-    """What matching reads of a frame: (6, H, W) from a frame (3, H, W) on the even scale, distances (H, W) to the backdrop, and
-    where the view is free (H, W): 0 where a nearer thing covers it."""
+    """What matching reads of a frame: (6, H, W) from a frame (3, H, W) on the even scale, distances (H, W) to the
+    backdrop, and where the view is free (H, W): 0 where a nearer thing covers it.
+    """
     unexplained = gap.square().clamp_max(UNEXPLAINED_CAP)
     length = frame.square().sum(0)
-    return torch.cat([torch.stack([free, free * (unexplained - length)]), 2.0 * free * frame, (free * unexplained)[None]])
+    return torch.cat(
+        [torch.stack([free, free * (unexplained - length)]), 2.0 * free * frame, (free * unexplained)[None]]
+    )
 
 
 def crop(planes: Tensor, boxes: Tensor) -> Tensor:
-    """Planes (c, H, W) sampled in boxes (n, 3) of centre x, centre y and longer side, in pixels: (n, c, SIDE, SIDE), 0 outside."""
+    """Planes (c, H, W) sampled in boxes (n, 3) of centre x, centre y and longer side, in pixels: (n, c, SIDE, SIDE),
+    0 outside.
+    """
     height, width = planes.shape[1:]
     span = box_offsets(SIDE)[None, :] * boxes[:, 2:3] / FILL  # (n, SIDE)
     x = (boxes[:, 0:1] + span) / width * 2.0 - 1.0

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
-from videosyn.evaluation.judge.detection import Frame
-from videosyn.evaluation.judge.gallery import Gallery
-from videosyn.evaluation.judge.matching import crop
+from videosyn.evaluation.judge.detection import Frame, around
+from videosyn.evaluation.judge.gallery import LIFTS, PERIOD, TURNS, Gallery, poses
+from videosyn.evaluation.judge.matching import evidence, gains
 from videosyn.evaluation.judge.tracks import Track
 from videosyn.world.layout import FOCAL, View
+from videosyn.world.solids import COLOUR_VALUES
+from videosyn.world.vocabulary import KINDS
 
 GROWTH = 0.40
 """Change of size, as a logarithm, from which a thing grows or shrinks; the world's is 0.87."""
@@ -22,10 +24,8 @@ UPWARDS = 0.14
 """Way up or down from which a thing rises or falls."""
 BOUNCE = 0.14
 """Height above both ends from which a thing bounces."""
-SHIFTS = (-0.06, -0.03, 0.0, 0.03, 0.06)
-"""Small shifts that do not count as a change of looks, as shares of a thing's side."""
-SPIN = 0.015
-"""Mean change of a thing's own looks, on the even scale, from which it spins."""
+PACE = math.pi / 8
+"""Turn from one frame of the clip to the next of a thing that spins, radians: the world's, at 8 frames a second."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ def path_of(track: Track, turns: Sequence[float], view: View) -> Path:
     return path
 
 
-def motion_of(track: Track, path: Path, frames: Sequence[Frame], gallery: Gallery) -> str | None:
+def motion_of(
+    track: Track, path: Path, frames: Sequence[Frame], numbers: Sequence[int], gallery: Gallery
+) -> str | None:
     """One of the world's motions; None for what was seen less than twice."""
     if len(path.x) < 2:
         return None
@@ -70,25 +72,29 @@ def motion_of(track: Track, path: Path, frames: Sequence[Frame], gallery: Galler
         return "bounces"
     if abs(rise) > UPWARDS:
         return "up" if rise > 0 else "down"
-    return "spins" if change_of_looks(track, frames, gallery) > SPIN else "rests"
+    return "spins" if spins(track, frames, numbers, gallery) > 0.0 else "rests"
 
 
-def change_of_looks(track: Track, frames: Sequence[Frame], gallery: Gallery) -> float:
-    """How much a thing's looks change from one key frame to the next: the mean over its pixels, at the best of small shifts.
+def spins(track: Track, frames: Sequence[Frame], numbers: Sequence[int], gallery: Gallery) -> float:
+    """How much better a steady spin explains the key frames, which are these `numbers` in the clip, than standing
+    still.
 
-    The shifts keep a box that lies a little off from counting as a change.
+    Above 0 for a thing that spins; as a share of what the better one explains.
     """
-    seen = track.seen
-    changes = []
-    for (earlier, a), (later, b) in zip(seen, seen[1:], strict=False):
-        inside = gallery.alpha[a.entry] > 0.8
-        before = track.crops[earlier]
-        assert before is not None
-        x, y, side = b.box
-        boxes = [
-            (x + dx * side, y + dy * side, side * scale) for dx in SHIFTS for dy in SHIFTS for scale in (0.96, 1.0, 1.04)
-        ]
-        after = crop(frames[later].picture, torch.tensor(boxes))  # (n, 3, SIDE, SIDE)
-        change = (after - before).abs().mean(1).flatten(1)[:, inside].mean(1)
-        changes.append(float(change.min()))
-    return sum(changes) / len(changes) if changes else 0.0
+    poses_of = [poses()[index] for index in gallery.pose.tolist()]
+    same = (gallery.kind == list(KINDS).index(track.kind)) & (gallery.colour == list(COLOUR_VALUES).index(track.colour))
+    entries = torch.tensor([entry for entry in same.nonzero()[:, 0].tolist() if poses_of[entry].stride == 0.0])
+    sides = TURNS // PERIOD.get(track.kind, 1)
+    scores = []
+    for frame, found in track.seen:
+        planes = evidence(frames[frame].picture, frames[frame].gap, torch.ones_like(frames[frame].gap))
+        score = gains(planes, around(torch.tensor([found.box]), 0.04), gallery, entries).amax(0)  # (2 sides,)
+        scores.append(score.view(sides, len(LIFTS)).amax(1))
+    explained = torch.stack(scores)  # (K, sides)
+    still = float(explained.sum(0).max())
+    steps = torch.tensor([round(numbers[frame] * PACE / (2 * math.pi) * TURNS) for frame, _ in track.seen])
+    start = torch.arange(sides)
+    turning = max(
+        float(explained.gather(1, (start[None, :] + sign * steps[:, None]) % sides).sum(0).max()) for sign in (-1, 1)
+    )
+    return (turning - still) / max(turning, still, 1e-6)

@@ -1,4 +1,6 @@
-"""A clip made ready to be measured: one working size, few frames, a scale of brightness even to the eye. Next: `texture.py`."""
+"""A clip made ready to be measured: one working size, few frames, a scale of brightness even to the eye. Next:
+`texture.py`.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ from videosyn.world.layout import View
 WORKING_SIDE = 96
 """Shorter side, in pixels, that larger and smaller clips are brought to."""
 LEAST_KEY_FRAMES, MOST_KEY_FRAMES = 9, 17
-"""Frames in which things are looked for, spread evenly over the clip: at most three apart where MOST_KEY_FRAMES allow it, as a cube
-that turns at the world's pace looks the same again after four."""
+"""Frames in which things are looked for, spread evenly over the clip: at most three apart where MOST_KEY_FRAMES
+allow it, as a cube that turns at the world's pace looks the same again after four.
+"""
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,17 @@ class Picture:
 
     frames: Tensor
     """(K, 3, H, W) floats in [0, 1]: the key frames at the working size."""
-    progress: tuple[float, ...]
-    """Where in the clip each key frame lies, 0 to 1."""
+    numbers: tuple[int, ...]
+    """Which frames of the clip these are."""
     native: Tensor
     """(H', W', 3) floats in [0, 1]: the middle frame at its own size, for what resizing would destroy."""
     num_frames: int
     """Frames of the clip itself."""
+
+    @property
+    def progress(self) -> tuple[float, ...]:
+        """Where in the clip each key frame lies, 0 to 1."""
+        return tuple(number / max(self.num_frames - 1, 1) for number in self.numbers)
 
     @property
     def view(self) -> View:
@@ -55,10 +63,11 @@ def prepare(clip: np.ndarray | Tensor) -> Picture:
         size = [2 * round(side * WORKING_SIDE / shorter / 2) for side in frames.shape[2:]]
         frames = F.interpolate(frames, size, mode="bilinear", antialias=True, align_corners=False)
     native = video[index[count // 2]].float() / 255.0
-    progress = tuple(i / max(total - 1, 1) for i in index)
-    return Picture(frames.contiguous(), progress, native, total)
+    return Picture(frames.contiguous(), tuple(index), native, total)
 
 
 def even(picture: Tensor) -> Tensor:
-    """Brightness on a scale even to the eye, so that a step in the dark counts as much as one in the light: [0, 1] -> [0.14, 1.01]."""
+    """Brightness on a scale even to the eye, so that a step in the dark counts as much as one in the light: [0, 1]
+    -> [0.14, 1.01].
+    """
     return (picture.clamp_min(0.0) + 0.02).sqrt()

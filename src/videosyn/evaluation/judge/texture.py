@@ -13,9 +13,11 @@ from videosyn.world.styles import PIXEL_BLOCKS, painterly
 
 
 def blockiness(native: Tensor) -> float:
-    """How much steeper a picture (H, W, 3) is across the borders of pixel art's blocks than within them: about 1 for any other.
+    """How much steeper a picture (H, W, 3) is across the borders of pixel art's blocks than within them: about 1 for
+    any other.
 
-    Steps are capped, so that one strong line of the picture counts for little; the lesser of the two directions decides.
+    Steps are capped, so that one strong line of the picture counts for little; the lesser of the two directions
+    decides.
     """
     block = max(2, round(min(native.shape[:2]) / PIXEL_BLOCKS))
     ratios = []

@@ -1,4 +1,6 @@
-"""The same things from frame to frame: who they are, by all frames together, and where they are in each. Next: `motion.py`."""
+"""The same things from frame to frame: who they are, by all frames together, and where they are in each. Next:
+`motion.py`.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def telling_frames(count: int) -> list[int]:
 
 
 def identify(frames: Sequence[Frame], gallery: Gallery) -> list[tuple[str, str, dict[int, Found]]]:
-    """Kind, colour and places, by telling frame, of each thing: all telling frames vote with what they would explain."""
+    """Kind, colour and places, by telling frame, of each thing: all telling frames vote with what they would
+    explain.
+    """
     at = telling_frames(len(frames))
     detected = {frame: detect(frames[frame], gallery) for frame in at}
     number = _agreed([len(found) for found in detected.values()])
@@ -78,7 +82,9 @@ def _join(groups: list[dict[int, Found]], frame: int, found: list[Found]) -> Non
     choices = [*range(len(found)), *[None] * max(0, len(groups) - len(found))]
     for order in set(permutations(choices, len(groups))):
         total = sum(
-            float((table + bounded(found[index])).max()) for table, index in zip(sums, order, strict=True) if index is not None
+            float((table + bounded(found[index])).max())
+            for table, index in zip(sums, order, strict=True)
+            if index is not None
         )
         if total > best[0]:
             best = (total, order)
@@ -88,7 +94,9 @@ def _join(groups: list[dict[int, Found]], frame: int, found: list[Found]) -> Non
 
 
 def follow(frames: Sequence[Frame], things: list[tuple[str, str, dict[int, Found]]], gallery: Gallery) -> list[Track]:
-    """Each thing's place in every key frame, from its place in the first and the patches of each frame, nearer things first."""
+    """Each thing's place in every key frame, from its place in the first and the patches of each frame, nearer
+    things first.
+    """
     order = sorted(range(len(things)), key=lambda index: -max(found.bounds[3] for found in things[index][2].values()))
     entries = [_entries_of(kind, colour, gallery) for kind, colour, _ in things]
     places: list[list[Found | None]] = [[None] * len(frames) for _ in things]

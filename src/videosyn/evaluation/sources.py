@@ -1,0 +1,78 @@
+"""Where the films to be judged come from: a model, the world's own renders, or those renders through a VidVAE. Next:
+`adherence.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from videosyn.core.runtime import pick_device, pick_dtype
+from videosyn.dataset.latent_cache import load_vae
+from videosyn.evaluation.options import AdherenceConfig
+from videosyn.sampling.model_index import find_model
+from videosyn.sampling.pipeline import VideoSynPipeline, to_frames
+from videosyn.vidvae.model import VidVAE
+from videosyn.world.parsed import Parsed
+from videosyn.world.render import render
+from videosyn.world.scene import Scene
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt, what it names, and the scene it describes where there is one."""
+
+    prompt: str
+    truth: Parsed
+    scene: Scene | None
+
+
+Source = Callable[[Sequence[Asked], int], np.ndarray]
+"""Prompts and the first one's seed to films, uint8 (B, T, H, W, 3)."""
+
+
+def open_source(config: AdherenceConfig) -> Source:
+    """The source that a configuration names, ready to make films."""
+    if config.source == "model":
+        pipeline = VideoSynPipeline.from_pretrained(config.model, device=config.device, dtype=config.dtype)
+        return lambda asked, seed: (
+            pipeline(
+                [each.prompt for each in asked],
+                num_frames=config.frames,
+                height=config.height,
+                width=config.width,
+                num_steps=config.steps,
+                guidance=config.guidance,
+                seed=seed,
+            ).frames
+        )
+
+    def rendered(asked: Sequence[Asked], seed: int) -> np.ndarray:
+        scenes = [each.scene for each in asked if each.scene is not None]
+        return render(scenes, config.frames, config.height, config.width).numpy()
+
+    if config.source == "render":
+        return rendered
+    vae = open_vae(config.model, config.device, config.dtype)
+    return lambda asked, seed: to_frames(reconstruct(vae, torch.from_numpy(rendered(asked, seed))))
+
+
+def open_vae(model: str, device: str, dtype: str) -> VidVAE:
+    """The VidVAE of a model (folder, hub id or "nano"), or of a folder that holds a VidVAE alone."""
+    place = pick_device(device)
+    folder = Path(model) if (Path(model) / "config.json").is_file() else find_model(model) / "vae"
+    return load_vae(folder).eval().to(place, pick_dtype(dtype, place))
+
+
+@torch.inference_mode()
+def reconstruct(vae: VidVAE, clips: Tensor) -> Tensor:
+    """uint8 clips (B, T, H, W, 3) through the VidVAE and back: video (B, 3, T, H, W) in [-1, 1]."""
+    weight = next(vae.parameters())
+    video = rearrange(clips, "b t h w c -> b c t h w").to(weight) / 127.5 - 1.0
+    return vae.decode(vae.encode(video))

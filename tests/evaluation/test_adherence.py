@@ -1,0 +1,73 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from videosyn.core.errors import UserError
+from videosyn.evaluation.adherence import run
+from videosyn.evaluation.options import AdherenceConfig, ReconstructionConfig
+from videosyn.evaluation.report import Judged, Share, groups, shares
+from videosyn.world.parsed import NamedThing, Parsed
+
+
+def test_a_run_on_renders_writes_its_figures_and_its_sheet(tmp_path, capsys):
+    folder = tmp_path / "out"
+    judged = run(AdherenceConfig(source="render", num_prompts=4, seed=3, batch_size=3, output=folder))
+    report = json.loads((folder / "report.json").read_text())
+    assert len(judged) == len(report["clips"]) == 4
+    assert report["settings"]["source"] == "render"
+    assert report["attributes"]["all at once"]["count"] == 4
+    assert report["attributes"]["scene"]["share"] == 1.0
+    assert report["seconds"]["judge"] > 0
+    assert Image.open(folder / "sheet.png").size[1] == 4 * 98
+    assert "95 % interval" in capsys.readouterr().out
+
+
+def test_wrong_prompts_are_those_of_other_films(tmp_path):
+    right, wrong = (
+        run(AdherenceConfig(source="render", wrong_prompts=turn, num_prompts=3, output=tmp_path / str(turn)))
+        for turn in (False, True)
+    )
+    assert [each.seen for each in right] == [each.seen for each in wrong]
+    assert [each.prompt for each in wrong] == [right[1].prompt, right[2].prompt, right[0].prompt]
+    assert sum(sum(each.verdict.values()) for each in wrong) < sum(sum(each.verdict.values()) for each in right)
+
+
+def test_an_interval_is_wilsons():
+    low, high = Share(100, 98).interval
+    assert (low, high) == pytest.approx((0.9300, 0.9945), abs=1e-4)
+    assert Share(10, 10).interval[1] == 1.0
+
+
+def test_shares_count_only_clips_that_name_the_attribute():
+    ball = Parsed((NamedThing("ball"),), style="cartoon")
+    judged = [Judged("a", ball, ball, {"class": True, "style": False}), Judged("b", ball, ball, {"class": True})]
+    found = shares(judged)
+    assert (found["class"].right, found["style"].count, found["all at once"].right) == (2, 1, 1)
+    assert set(groups(judged)) == {"one thing", "cartoon"}
+
+
+def test_mistakes_are_named_before_anything_is_made(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    for options, rule in (
+        ({"num_prompts": 0}, "num-prompts"),
+        ({"frames": 16}, "1 \\+ 4k"),
+        ({"output": blocked}, "folder"),
+        ({"output": tmp_path / "none" / "out"}, "does not exist"),
+    ):
+        with pytest.raises(UserError, match=rule):
+            AdherenceConfig(**{"output": tmp_path / "out", **options}).check()
+    with pytest.raises(UserError, match="num-clips"):
+        ReconstructionConfig(num_clips=0, output=tmp_path / "report.json").check()
+    with pytest.raises(UserError, match="free prompts"):
+        run(AdherenceConfig(source="render", phrasing="free", num_prompts=2, output=tmp_path / "free"))
+    assert not (tmp_path / "free").exists()
+
+
+def test_the_sheet_keeps_wide_films_wide(tmp_path):
+    judged = run(AdherenceConfig(source="render", num_prompts=1, width=192, output=tmp_path / "wide"))
+    sheet = np.asarray(Image.open(tmp_path / "wide" / "sheet.png"))
+    assert sheet.shape[1] == 4 * (192 + 2) + 420
+    assert judged[0].seen.place == judged[0].asked.place
