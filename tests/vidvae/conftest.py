@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from videosyn.vidvae import VidVAE, VidVAEConfig
+from videosyn.vidvae.config import VidVAEConfig
+from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.presets import TINY
 
 TINY_PAPER = VidVAEConfig(

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from videosyn.core.errors import UserError
-from videosyn.vidvae import VidVAE, VidVAEConfig
+from videosyn.vidvae.config import VidVAEConfig
+from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.inflate import inflate
 
 WIDTHS = (8, 16, 16, 24)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from videosyn.core.errors import UserError
-from videosyn.vidvae import VidVAE
+from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.blocks import ResBlock
 from videosyn.vidvae.presets import NANO, TINY, XL
 

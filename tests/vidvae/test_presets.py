@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from videosyn.core.errors import UserError
-from videosyn.vidvae import VidVAE, VidVAEConfig
+from videosyn.vidvae.config import VidVAEConfig
+from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.presets import NANO, XL
 
 
