@@ -5,8 +5,8 @@ import torch
 
 from videosyn.core.errors import UserError
 from videosyn.vidvae.config import VidVAEConfig
-from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.inflate import inflate
+from videosyn.vidvae.model import VidVAE
 
 WIDTHS = (8, 16, 16, 24)
 CONFIG = VidVAEConfig(encoder_widths=WIDTHS, decoder_widths=WIDTHS, norm_groups=4)

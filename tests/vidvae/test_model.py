@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from videosyn.core.errors import UserError
-from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.blocks import ResBlock
+from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.presets import NANO, TINY, XL
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
