@@ -37,6 +37,12 @@ class Command:
 COMMANDS = (
     Command(("generate",), "films from prompts", "videosyn.app.options:GenerateConfig", "videosyn.app.generate:run"),
     Command(
+        ("world",),
+        "captioned clips of the procedural world",
+        "videosyn.app.options:WorldConfig",
+        "videosyn.app.world:run",
+    ),
+    Command(
         ("evaluate", "adherence"),
         "do the pixels show what the prompts ask?",
         "videosyn.evaluation.options:AdherenceConfig",

@@ -77,6 +77,43 @@ class GenerateConfig:
             raise UserError(f"seed must lie between 0 and 2^63 - 1, got {self.seed}: use 0")
 
 
+@dataclass(frozen=True)
+class WorldConfig:
+    """Render captioned clips of the procedural world into a dataset folder."""
+
+    output: Annotated[Path, arg(aliases=["-o"])] = Path("world")
+    """A new folder: clips as mp4 and metadata.jsonl, the layout of Hugging Face's VideoFolder."""
+    clips: int = 16
+    """How many clips."""
+    split: Literal["any", "train", "held-out"] = "any"
+    """train: no combination kept from training; held-out: only those."""
+    seed: int = 0
+    """The first clip's seed; the next ones count up."""
+    frames: int = 17
+    """Frames a clip."""
+    height: int = 96
+    """Pixels, even."""
+    width: int = 96
+    """Pixels, even."""
+    fps: float = 8.0
+    """Frames a second."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+
+    def check(self) -> None:
+        """Raises UserError for what cannot be rendered or written."""
+        for name, value in (("clips", self.clips), ("frames", self.frames)):
+            if value < 1:
+                raise UserError(f"{name} must be at least 1, got {value}: use 16")
+        if min(self.height, self.width) < 16 or self.height % 2 or self.width % 2:
+            raise UserError(f"height and width must be even and at least 16, got {self.height}x{self.width}: use 96x96")
+        if not 0 < self.fps <= 240:
+            raise UserError(f"fps must lie above 0 and up to 240, got {self.fps:g}: use 8")
+        if self.output.exists():
+            raise UserError(f"{self.output} exists already: choose a new folder")
+        check_writable(self.output)
+
+
 def read_prompts(config: GenerateConfig) -> list[str]:
     """All prompts of a command, in order, stripped. A UserError where there is none or one is empty."""
     prompts = [prompt.strip() for prompt in config.prompt]
