@@ -20,6 +20,8 @@ SHADOW_SHARE = 0.25
 """How much of what a shadow would explain still counts as unexplained when things are compared."""
 NUM_CANDIDATES = 3
 """Places and lights that are fitted closely before one is chosen."""
+NEAR_BEST = 1.5
+"""A candidate is fitted closely only if its cost is within this of the best one's."""
 
 
 def behind(frames: Tensor, camera: str) -> Tensor:
@@ -44,7 +46,8 @@ def fit_backdrop(still: Tensor, styles: tuple[str, ...]) -> tuple[Backdrop, floa
         candidates += list(best.values())
     candidates.sort(key=lambda pair: pair[0])
     target = even(F.avg_pool2d(still[None], 2))[0]
-    fitted = [_refine(target, entry) for _, entry in candidates[:NUM_CANDIDATES]]
+    worth = [entry for cost, entry in candidates[:NUM_CANDIDATES] if cost < NEAR_BEST * candidates[0][0]]
+    fitted = [_refine(target, entry) for entry in worth]
     return min(fitted, key=lambda pair: pair[1])
 
 

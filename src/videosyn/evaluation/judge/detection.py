@@ -20,9 +20,11 @@ LEAST_GAIN = 0.5
 2.
 """
 LEAST_SHARE = 0.04
-"""A further thing must explain this share of what the strongest one does."""
+"""A second thing in the same patch must explain this share of what the first does."""
 NUM_PROMISING = 14
 """Pairs of kind and colour that are compared closely."""
+STEPS = (0.10, 0.06, 0.03)
+"""How far a box is moved and scaled to fit better, as shares of its side, round by round."""
 LEAST_FIT = 0.25
 """Share of the unexplained in its outline that a thing must explain to count as one."""
 
@@ -60,29 +62,35 @@ def detect(frame: Frame, gallery: Gallery) -> list[Found]:
     left.
     """
     found: list[Found] = []
+    left = frame.gap
     for patch in frame.patches[:MOST_THINGS]:
-        gap, free = frame.gap, torch.ones_like(frame.gap)
-        if found and patch.energy < LEAST_SHARE * found[0].gain:
-            break
-        queue = [patch]
-        in_patch: list[Found] = []
-        while queue and len(in_patch) < 2:
-            part = queue.pop(0)
-            proposals = _proposals(part, whole=not in_patch)
-            thing = best_thing(evidence(frame.picture, gap, free), proposals, gallery)
-            if thing is None or ((found or in_patch) and thing.gain < LEAST_SHARE * (found + in_patch)[0].gain):
-                break
-            in_patch.append(thing)
-            cover = cover_of(thing, gallery, frame.gap.shape)
-            free = free * (1.0 - cover)
-            gap = gap * (1.0 - grown(cover))
-            window = torch.zeros_like(gap)
-            window[int(patch.top) : int(patch.bottom), int(patch.left) : int(patch.right)] = 1.0
-            queue = find_patches((gap * window)[None])[0][:1]
-        if len(in_patch) == 2:
-            in_patch = _settled(frame, in_patch, gallery)
+        window = torch.zeros_like(left)
+        window[int(patch.top) : int(patch.bottom), int(patch.left) : int(patch.right)] = 1.0
+        if float((left * window).square().sum()) < LEAST_GAIN:
+            continue  # what was found before explains this patch too
+        in_patch = _in_patch(frame, left, window, patch, gallery)
+        for thing in in_patch:
+            left = left * (1.0 - grown(cover_of(thing, gallery, left.shape)))
         found += in_patch
     return sorted(found, key=lambda thing: -thing.gain)
+
+
+def _in_patch(frame: Frame, gap: Tensor, window: Tensor, patch: Patch, gallery: Gallery) -> list[Found]:
+    """The one or two things of a patch, whose box is 1 in `window` (H, W); `gap` is the distance to explain."""
+    free = torch.ones_like(gap)
+    found: list[Found] = []
+    queue = [patch]
+    while queue and len(found) < 2:
+        proposals = _proposals(queue[0], whole=not found)
+        thing = best_thing(evidence(frame.picture, gap, free), proposals, gallery)
+        if thing is None or (found and thing.gain < LEAST_SHARE * found[0].gain):
+            break
+        found.append(thing)
+        cover = cover_of(thing, gallery, gap.shape)
+        free = free * (1.0 - cover)
+        gap = gap * (1.0 - grown(cover))
+        queue = find_patches((gap * window)[None])[0][:1]
+    return _settled(frame, found, gallery) if len(found) == 2 else found
 
 
 def best_thing(planes: Tensor, boxes: list[Box], gallery: Gallery, entries: Tensor | None = None) -> Found | None:
@@ -93,11 +101,11 @@ def best_thing(planes: Tensor, boxes: list[Box], gallery: Gallery, entries: Tens
     if entries is None:
         entries = _promising(score.amax(0), gallery, first)
         score = gains(planes, coarse, gallery, entries)
-    tries = coarse[score.amax(1).argsort(descending=True)[:2]]
-    for step in (0.10, 0.06, 0.03):
+    tries = coarse[score.amax(1).argsort(descending=True)[: 2 if first is gallery.coarse else 1]]
+    for step in STEPS:
         tries = around(tries, step)
         score = gains(planes, tries, gallery, entries)
-        if step > 0.03:
+        if step > STEPS[-1]:
             tries = tries[score.amax(1).argmax()][None]
     flat = score.amax(0)  # (E,)
     where = int(score.amax(1).argmax())

@@ -6,6 +6,7 @@ The rays of a pose are marched once; a light or colour only shades the points th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -58,7 +59,7 @@ def poses() -> list[View3d]:
     out: list[View3d] = []
     for kind in KINDS:
         period = PERIOD.get(kind, 1)
-        sides = [(6.283185307 * turn / TURNS, 0.0) for turn in range(TURNS // period)]
+        sides = [(2 * math.pi * turn / TURNS, 0.0) for turn in range(TURNS // period)]
         if kind == "person":
             sides += [(yaw, stride) for yaw in WALKING_TURNS for stride in STRIDES]
         out += [View3d(kind, yaw, lift, stride) for yaw, stride in sides for lift in LIFTS]
@@ -86,8 +87,8 @@ class Gallery:
     """(E,) index into KINDS."""
     colour: Tensor
     """(E,) index into COLOUR_VALUES."""
-    pose: Tensor
-    """(E,) index into `poses()`."""
+    walking: Tensor
+    """(E,) whether the pose is one of a stride."""
     size: Tensor
     """(E, 2) width and height of the thing's box as a fraction of the longer."""
     features: Tensor
@@ -156,10 +157,17 @@ def gallery_for(light: str, side: float, style: str) -> Gallery:
             index += range(start, start + len(hits.poses))
             sizes.append(size)
         start += len(hits.poses)
-    pose = torch.tensor(index)
-    stand_in = torch.tensor([view.lift == 0.0 and round(view.yaw * TURNS / 6.283185307) % 2 == 0 for view in poses()])
-    coarse = stand_in[pose].nonzero()[:, 0]
-    return Gallery(torch.tensor(kinds), torch.tensor(colours), pose, torch.cat(sizes), torch.cat(features), coarse)
+    pose, views = torch.tensor(index), poses()
+    walking = torch.tensor([view.stride != 0.0 for view in views])
+    stands_in = torch.tensor([view.lift == 0.0 and round(view.yaw * TURNS / (2 * math.pi)) % 2 == 0 for view in views])
+    return Gallery(
+        torch.tensor(kinds),
+        torch.tensor(colours),
+        walking[pose],
+        torch.cat(sizes),
+        torch.cat(features),
+        stands_in[pose].nonzero()[:, 0],
+    )
 
 
 def _in_all_colours(hits: _Hits, backdrop: Backdrop) -> list[Tensor]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from videosyn.evaluation.judge.detection import Frame, around
-from videosyn.evaluation.judge.gallery import LIFTS, PERIOD, TURNS, Gallery, poses
+from videosyn.evaluation.judge.gallery import LIFTS, PERIOD, TURNS, Gallery
 from videosyn.evaluation.judge.matching import evidence, gains
 from videosyn.evaluation.judge.tracks import Track
 from videosyn.world.layout import FOCAL, View
@@ -81,9 +81,9 @@ def spins(track: Track, frames: Sequence[Frame], numbers: Sequence[int], gallery
 
     Above 0 for a thing that spins; as a share of what the better one explains.
     """
-    poses_of = [poses()[index] for index in gallery.pose.tolist()]
-    same = (gallery.kind == list(KINDS).index(track.kind)) & (gallery.colour == list(COLOUR_VALUES).index(track.colour))
-    entries = torch.tensor([entry for entry in same.nonzero()[:, 0].tolist() if poses_of[entry].stride == 0.0])
+    kind, colour = list(KINDS).index(track.kind), list(COLOUR_VALUES).index(track.colour)
+    same = (gallery.kind == kind) & (gallery.colour == colour) & ~gallery.walking
+    entries = same.nonzero()[:, 0]  # (sides x lifts,), side by side
     sides = TURNS // PERIOD.get(track.kind, 1)
     scores = []
     for frame, found in track.seen:
