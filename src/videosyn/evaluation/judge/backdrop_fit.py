@@ -16,7 +16,7 @@ from videosyn.world.layout import View
 
 CAP = 0.12
 """Differences above this, on the even scale, count as this: a thing in front costs any backdrop the same."""
-SHADOW_SHARE = 0.25
+SHADOW_SHARE = 0.6
 """How much of what a shadow would explain still counts as unexplained when things are compared."""
 NUM_CANDIDATES = 3
 """Places and lights that are fitted closely before one is chosen."""
@@ -103,9 +103,8 @@ def residual(frames: Tensor, drawn: Tensor, backdrop: Backdrop) -> tuple[Tensor,
         extra = (frames[:, :, sky] - drawn[:, :, sky]).mean(1, keepdim=True)
         starry = (even(frames[:, :, sky]) - even((drawn[:, :, sky] + extra).clamp_min(0.0))).square().sum(1)
         bright = (gap[:, sky] > 0.02).float()
-        wide = F.max_pool2d(-F.max_pool2d(-bright[:, None], 5, 1, 2), 5, 1, 2)[
-            :, 0
-        ]  # opened: what is wider than a star
-        gap[:, sky] = torch.where(wide > 0, gap[:, sky], torch.minimum(gap[:, sky], starry))
+        side = 7 if backdrop.style == "pixel art" else 5  # what is wider is no star
+        opened = F.max_pool2d(-F.max_pool2d(-bright[:, None], side, 1, side // 2), side, 1, side // 2)[:, 0]
+        gap[:, sky] = torch.where(opened > 0, gap[:, sky], torch.minimum(gap[:, sky], starry))
         strict[:, sky] = gap[:, sky]
     return gap.sqrt(), strict.sqrt()

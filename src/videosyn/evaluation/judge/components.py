@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,8 @@ FAINT = 0.05
 """The same for things nearly of the backdrop's colour, looked for only where no other patch is."""
 SMALLEST_PX = 40
 """Area a patch needs at the working size; the smallest thing that shrinks covers 80."""
+SMALLEST_SIDE = 10
+"""Pixels of its longer side; the smallest thing's is 12."""
 COARSE = 2
 """Patches are found on a grid this much coarser."""
 
@@ -27,6 +29,8 @@ class Patch:
     right: float
     bottom: float
     energy: float
+    wider: Patch | None = None
+    """What it may be a piece of."""
 
     @property
     def box(self) -> tuple[float, float, float]:
@@ -43,14 +47,25 @@ class Patch:
         return across and min(self.bottom, other.bottom) > max(self.top, other.top)
 
 
-def find_all(gaps: Tensor) -> list[list[Patch]]:
-    """Patches of each frame from distances to the backdrop (K, H, W), strongest first, and after them the faint
-    ones.
+def find_all(lenient: Tensor, strict: Tensor) -> list[list[Patch]]:
+    """Patches of each frame, strongest first, and after them the faint ones, from distances to the backdrop (K, H, W).
+
+    The lenient distance divides things from their shadows, but also a grey thing into pieces; the strict one shows how
+    far the whole of it may reach.
     """
-    return [
-        [*clear, *(patch for patch in faint if not any(patch.touches(other) for other in clear))]
-        for clear, faint in zip(find_patches(gaps), find_patches(gaps, FAINT), strict=True)
-    ]
+    out = []
+    for clear, faint, wide in zip(
+        find_patches(lenient), find_patches(lenient, FAINT), find_patches(strict), strict=True
+    ):
+        patches = [*clear, *(patch for patch in faint if not any(patch.touches(other) for other in clear))]
+        out.append([replace(patch, wider=_around(patch, wide)) for patch in patches])
+    return out
+
+
+def _around(patch: Patch, wide: list[Patch]) -> Patch | None:
+    """The patch of the strict distance that reaches beyond this one, if any does."""
+    beyond = [other for other in wide if patch.touches(other) and other.box[2] > 1.1 * patch.box[2]]
+    return max(beyond, key=lambda other: other.energy, default=None)
 
 
 def find_patches(gaps: Tensor, threshold: float = THRESHOLD) -> list[list[Patch]]:
@@ -91,7 +106,7 @@ def _patches(labels: Tensor, energy: Tensor) -> list[Patch]:
         where = labels == number
         rows, columns = where.any(1).nonzero()[:, 0], where.any(0).nonzero()[:, 0]
         top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-        if min(bottom - top, right - left) * COARSE < 5:
+        if min(bottom - top, right - left) * COARSE < 5 or max(bottom - top, right - left) * COARSE < SMALLEST_SIDE:
             continue
         found.append(
             Patch(

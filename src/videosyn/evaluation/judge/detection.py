@@ -199,4 +199,6 @@ def _proposals(patch: Patch, whole: bool) -> list[Box]:
             part = share * side
             for px in (patch.left + part / 2, patch.right - part / 2, x):
                 boxes += [(px, patch.top + part / 2, part), (px, patch.bottom - part / 2, part)]
+    if patch.wider is not None:
+        boxes += _proposals(patch.wider, whole)
     return boxes

@@ -67,7 +67,7 @@ def examine(clip: np.ndarray | Tensor) -> tuple[Parsed, Evidence | None]:
     turns = tuple(turn_of(camera, progress) for progress in picture.progress)
     drawn = draw(backdrop, picture.view, turns if camera != "still" else turns[:1])
     lenient, strict = residual(picture.frames, drawn, backdrop)  # (K, H, W) each
-    patches = find_all(lenient)
+    patches = find_all(lenient, strict)
     shown = even(smoothed(frames, BINOMIAL))
     ready = [Frame(*each, tuple(patch)) for *each, patch in zip(shown, strict, patches, strict=True)]
     gallery = _lit(ready[0], backdrop)
