@@ -81,3 +81,16 @@ def test_wrong_names_and_betas_are_refused():
         DDPM.scheduler("heun")
     with pytest.raises(UserError, match="betas"):
         EpsilonDDPM(beta_start=0.5, beta_end=0.1)
+
+
+def test_sampling_tells_the_model_the_timesteps_it_was_trained_on(pair):
+    objective = EpsilonDDPM(num_levels=100)
+    told = []
+
+    def predict(latents, timestep):
+        told.append(timestep[0].item())
+        return latents
+
+    sample_with_scheduler(objective.scheduler("ddim"), predict, pair[0], num_steps=100)
+    trained = {objective.timestep(torch.tensor([(level + 0.5) / 100])).item() for level in range(100)}
+    assert set(told) == trained

@@ -94,9 +94,10 @@ def sample_with_scheduler(
         raise UserError(f"steps must be at least 1, got {num_steps}")
     scheduler.set_timesteps(num_steps, device=latents.device)
     takes_generator = "generator" in scheduler.step.__code__.co_varnames
+    to_timestep = 1000 / scheduler.config.num_train_timesteps  # models are told 0 to 1000, as in training
     clean = latents
     for step, level in enumerate(scheduler.timesteps, start=1):
-        timestep = level.float().expand(len(latents))
+        timestep = (level.float() * to_timestep).expand(len(latents))
         if given is not None:
             timestep = timestep[:, None] * ~given
         noise = predict(scheduler.scale_model_input(latents, level), timestep)
