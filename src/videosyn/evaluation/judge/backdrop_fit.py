@@ -16,6 +16,8 @@ from videosyn.world.layout import View
 
 CAP = 0.12
 """Differences above this, on the even scale, count as this: a thing in front costs any backdrop the same."""
+SHADES = (0.45, 1.04)
+"""How dark and how light a shadow can make the ground, as factors."""
 SHADOW_SHARE = 0.6
 """How much of what a shadow would explain still counts as unexplained when things are compared."""
 NUM_CANDIDATES = 3
@@ -80,31 +82,31 @@ def _textureless(style: str) -> str:
     return "plain" if style == "pixel art" else style
 
 
-def residual(frames: Tensor, drawn: Tensor, backdrop: Backdrop) -> tuple[Tensor, Tensor]:
-    """What of frames (K, 3, H, W) the empty world, drawn (K or 1, 3, H, W), does not explain: two distances (K, H,
-    W), even scale.
+def lit_as_seen(frames: Tensor, drawn: Tensor, backdrop: Backdrop) -> tuple[Tensor, Tensor]:
+    """The empty world, drawn (K or 1, 3, H, W), with what it may bear added to come near to frames (K, 3, H, W).
 
-    In the first a shadow may darken the ground and a star may brighten the night sky at no cost; in the second they
-    are counted in part, as grey things look like shadows.
+    Two versions (K, 3, H, W): a lenient one, whose ground is as dark as a shadow would make it, and a strict one, with
+    a part of that alone, as grey things look like shadows. In both a star may brighten the night sky.
     """
-    gap = (even(frames) - even(drawn)).square().sum(1)
-    strict = gap.clone()
+    lenient = drawn.expand_as(frames).clone()
     height = frames.shape[2]
     view = View(height, frames.shape[3])
-    horizon_row = int((view.up - backdrop.horizon * view.up) / view.pixel)
-    ground = slice(max(horizon_row, 0), height)
-    below, drawn_below = frames[:, :, ground], drawn[:, :, ground]
-    shade = (below * drawn_below).sum(1) / drawn_below.square().sum(1).clamp_min(1e-6)
-    shade = shade.clamp(0.45, 1.04)[:, None]
-    gap[:, ground] = (even(below) - even(drawn_below * shade)).square().sum(1)
-    strict[:, ground] = torch.lerp(gap[:, ground], strict[:, ground], SHADOW_SHARE)
+    horizon_row = max(0, int((view.up - backdrop.horizon * view.up) / view.pixel))
     if backdrop.light == "night" and backdrop.place not in SUNLESS:
-        sky = slice(0, max(horizon_row, 0))
-        extra = (frames[:, :, sky] - drawn[:, :, sky]).mean(1, keepdim=True)
-        starry = (even(frames[:, :, sky]) - even((drawn[:, :, sky] + extra).clamp_min(0.0))).square().sum(1)
-        bright = (gap[:, sky] > 0.02).float()
+        sky = slice(0, horizon_row)
+        extra = (frames[:, :, sky] - lenient[:, :, sky]).mean(1, keepdim=True)
+        starry = (lenient[:, :, sky] + extra).clamp(0.0, 1.0)
+        plain_gap = (even(frames[:, :, sky]) - even(lenient[:, :, sky])).square().sum(1, keepdim=True)
+        starry_gap = (even(frames[:, :, sky]) - even(starry)).square().sum(1, keepdim=True)
         side = 7 if backdrop.style == "pixel art" else 5  # what is wider is no star
-        opened = F.max_pool2d(-F.max_pool2d(-bright[:, None], side, 1, side // 2), side, 1, side // 2)[:, 0]
-        gap[:, sky] = torch.where(opened > 0, gap[:, sky], torch.minimum(gap[:, sky], starry))
-        strict[:, sky] = gap[:, sky]
-    return gap.sqrt(), strict.sqrt()
+        bright = (plain_gap > 0.02).float()
+        wide = F.max_pool2d(-F.max_pool2d(-bright, side, 1, side // 2), side, 1, side // 2) > 0
+        lenient[:, :, sky] = torch.where(~wide & (starry_gap < plain_gap), starry, lenient[:, :, sky])
+    strict = lenient.clone()
+    ground = slice(horizon_row, height)
+    below = drawn.expand_as(frames)[:, :, ground]
+    shade = (frames[:, :, ground] * below).sum(1) / below.square().sum(1).clamp_min(1e-6)
+    shade = shade.clamp(*SHADES)[:, None]
+    lenient[:, :, ground] = below * shade
+    strict[:, :, ground] = below * torch.lerp(shade, torch.ones_like(shade), SHADOW_SHARE)
+    return lenient, strict

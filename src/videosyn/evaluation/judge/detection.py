@@ -15,7 +15,7 @@ from videosyn.world.solids import COLOUR_VALUES
 from videosyn.world.vocabulary import KINDS
 
 MOST_THINGS = 4
-LEAST_GAIN = 0.5
+LEAST_GAIN = 1.8
 """What a thing must explain at least, in squared difference times pixels; the faintest things of the world explain
 2.
 """
@@ -23,9 +23,11 @@ LEAST_SHARE = 0.04
 """A second thing in the same patch must explain this share of what the first does."""
 NUM_PROMISING = 14
 """Pairs of kind and colour that are compared closely."""
+NUM_TRIES = 5
+"""Kinds and colours whose best places are looked at more closely."""
 STEPS = (0.10, 0.06, 0.03)
 """How far a box is moved and scaled to fit better, as shares of its side, round by round."""
-LEAST_FIT = 0.25
+LEAST_FIT = 0.6
 """Share of the unexplained in its outline that a thing must explain to count as one."""
 
 Box = tuple[float, float, float]
@@ -40,6 +42,8 @@ class Found:
     entry: int
     """The best entry of the gallery."""
     gain: float
+    fit: float
+    """Share it explains of what the empty world leaves within its outline, 1 at most."""
     table: Tensor
     """(kinds, colours): the best gain of any pose in each kind and colour, near the box."""
     bounds: tuple[float, float, float, float]
@@ -52,9 +56,17 @@ class Frame:
 
     picture: Tensor
     """(3, H, W) on the even scale, without brush strokes."""
-    gap: Tensor
-    """(H, W) distance to the empty world."""
+    empty: Tensor
+    """(3, H, W): the empty world, the same way, with the frame's shadows in part."""
     patches: tuple[Patch, ...]
+
+    def open_view(self) -> Tensor:
+        """(H, W) of ones."""
+        return torch.ones_like(self.picture[0])
+
+    def energy(self) -> Tensor:
+        """(H, W) squared difference to the empty world."""
+        return (self.picture - self.empty).square().sum(0)
 
 
 def detect(frame: Frame, gallery: Gallery) -> list[Found]:
@@ -62,65 +74,94 @@ def detect(frame: Frame, gallery: Gallery) -> list[Found]:
     left.
     """
     found: list[Found] = []
-    left = frame.gap
+    left = frame.open_view()
     for patch in frame.patches[:MOST_THINGS]:
-        window = torch.zeros_like(left)
-        window[int(patch.top) : int(patch.bottom), int(patch.left) : int(patch.right)] = 1.0
-        if float((left * window).square().sum()) < LEAST_GAIN:
+        window = _window(patch, left)
+        if float((frame.energy() * left * window).sum()) < LEAST_GAIN:
             continue  # what was found before explains this patch too
-        in_patch = _in_patch(frame, left, window, patch, gallery)
+        in_patch = _in_patch(frame, left, patch, gallery)
         for thing in in_patch:
             left = left * (1.0 - grown(cover_of(thing, gallery, left.shape)))
         found += in_patch
     return sorted(found, key=lambda thing: -thing.gain)
 
 
-def _in_patch(frame: Frame, gap: Tensor, window: Tensor, patch: Patch, gallery: Gallery) -> list[Found]:
-    """The one or two things of a patch, whose box is 1 in `window` (H, W); `gap` is the distance to explain."""
-    free = torch.ones_like(gap)
+def _in_patch(frame: Frame, left: Tensor, patch: Patch, gallery: Gallery) -> list[Found]:
+    """The one or two things of a patch; `left` (H, W) is 0 where things found before explain what is seen."""
+    free = frame.open_view()
+    window = _window(patch, left)
     found: list[Found] = []
     queue = [patch]
     while queue and len(found) < 2:
         proposals = _proposals(queue[0], whole=not found)
-        thing = best_thing(evidence(frame.picture, gap, free), proposals, gallery)
+        thing = best_thing(evidence(frame.picture, frame.empty, left, free), proposals, gallery)
         if thing is None or (found and thing.gain < LEAST_SHARE * found[0].gain):
             break
         found.append(thing)
-        cover = cover_of(thing, gallery, gap.shape)
+        cover = cover_of(thing, gallery, left.shape)
         free = free * (1.0 - cover)
-        gap = gap * (1.0 - grown(cover))
-        queue = find_patches((gap * window)[None])[0][:1]
+        left = left * (1.0 - grown(cover))
+        queue = find_patches((frame.energy() * left * window).sqrt()[None])[0][:1]
     return _settled(frame, found, gallery) if len(found) == 2 else found
 
 
+def _window(patch: Patch, like: Tensor) -> Tensor:
+    """1 in the box of a patch, 0 elsewhere: (H, W)."""
+    window = torch.zeros_like(like)
+    window[int(patch.top) : int(patch.bottom), int(patch.left) : int(patch.right)] = 1.0
+    return window
+
+
 def best_thing(planes: Tensor, boxes: list[Box], gallery: Gallery, entries: Tensor | None = None) -> Found | None:
-    """The thing that explains most, searched from these boxes and, in two finer rounds, around the best of them."""
+    """The thing that explains most, searched from these boxes and, in finer rounds, around the best of them.
+
+    With `entries` the thing is known to be one of these, and must not only explain much but leave little unexplained
+    within its outline: it is looked for, not guessed at.
+    """
     coarse = torch.tensor(boxes)
-    first = gallery.coarse if entries is None else entries
-    score = gains(planes, coarse, gallery, first)  # (n, C)
+    known = entries is not None
     if entries is None:
-        entries = _promising(score.amax(0), gallery, first)
-        score = gains(planes, coarse, gallery, entries)
-    tries = coarse[score.amax(1).argsort(descending=True)[: 2 if first is gallery.coarse else 1]]
+        entries = _promising(gains(planes, coarse, gallery, gallery.coarse).amax(0), gallery)
+    score = _score(planes, coarse, gallery, entries, known)  # (n, C)
+    tries = coarse[_different(score, gallery, entries, 1 if known else NUM_TRIES)]
     for step in STEPS:
         tries = around(tries, step)
-        score = gains(planes, tries, gallery, entries)
+        score = _score(planes, tries, gallery, entries, known)
         if step > STEPS[-1]:
-            tries = tries[score.amax(1).argmax()][None]
-    flat = score.amax(0)  # (E,)
-    where = int(score.amax(1).argmax())
-    best = int(score[where].argmax())
-    entry = int(entries[best])
-    box = tries[where]
-    x, y, side = box.tolist()
-    inside = crop(planes[5:6], box[None])[0, 0].flatten()
-    covered = float((inside * gallery.alpha[entry]).sum()) * (side / FILL / SIDE) ** 2
-    gain = float(score[where, best])
-    if gain < max(LEAST_GAIN, LEAST_FIT * covered):
+            tries = tries[_different(score, gallery, entries, 1 if known else 2)]
+    where, best = divmod(int(score.argmax()), score.shape[1])
+    entry, box = int(entries[best]), tries[where]
+    gain = float(gains(planes, box[None], gallery, entries[best : best + 1]))
+    fit = gain / max(float(_covered(planes, box[None], gallery, entries[best : best + 1])), 1e-6)
+    if gain < LEAST_GAIN or fit < LEAST_FIT:
         return None
-    table = _table(flat, gallery, entries)
+    x, y, side = box.tolist()
     wide, tall = (gallery.size[entry] * side / 2).tolist()
-    return Found((x, y, side), entry, gain, table, (x - wide, y - tall, x + wide, y + tall))
+    bounds = (x - wide, y - tall, x + wide, y + tall)
+    return Found((x, y, side), entry, gain, fit, _table(score.amax(0), gallery, entries), bounds)
+
+
+def _different(score: Tensor, gallery: Gallery, entries: Tensor, count: int) -> Tensor:
+    """The boxes in which the best kinds and colours, each a different one, score best: indices of rows of (n, C)."""
+    best, row = score.max(0)  # (C,)
+    pair = gallery.kind[entries] * len(COLOUR_VALUES) + gallery.colour[entries]
+    chosen: dict[int, int] = {}
+    for index in best.argsort(descending=True).tolist():
+        chosen.setdefault(int(pair[index]), int(row[index]))
+        if len(chosen) == count:
+            break
+    return torch.tensor(sorted(set(chosen.values())))
+
+
+def _score(planes: Tensor, boxes: Tensor, gallery: Gallery, entries: Tensor, known: bool) -> Tensor:
+    gain = gains(planes, boxes, gallery, entries)
+    return 2.0 * gain - _covered(planes, boxes, gallery, entries) if known else gain
+
+
+def _covered(planes: Tensor, boxes: Tensor, gallery: Gallery, entries: Tensor) -> Tensor:
+    """What the empty world leaves unexplained within the outline of each entry in each box: (n, C)."""
+    inside = crop(planes[9:], boxes).flatten(1) @ gallery.alpha[entries].T
+    return inside * (boxes[:, 2:3] / FILL / SIDE).square()
 
 
 def cover_of(thing: Found, gallery: Gallery, shape: torch.Size | tuple[int, ...]) -> Tensor:
@@ -145,22 +186,22 @@ def _settled(frame: Frame, pair: list[Found], gallery: Gallery) -> list[Found]:
     leaves free.
     """
     near, far = sorted(pair, key=lambda thing: -thing.bounds[3])
-    open_view = torch.ones_like(frame.gap)
+    open_view = frame.open_view()
     for _ in range(2):
-        gap = frame.gap * (
-            1.0 - grown(cover_of(far, gallery, frame.gap.shape)) * (1.0 - cover_of(near, gallery, frame.gap.shape))
-        )
-        again = best_thing(evidence(frame.picture, gap, open_view), _near(near.box), gallery)
-        near = again or near
-        free = 1.0 - cover_of(near, gallery, frame.gap.shape)
-        again = best_thing(evidence(frame.picture, frame.gap, free), _near(far.box), gallery)
-        far = again or far
+        behind = grown(cover_of(far, gallery, open_view.shape)) * (1.0 - cover_of(near, gallery, open_view.shape))
+        near = _again(near, evidence(frame.picture, frame.empty, 1.0 - behind, open_view), gallery)
+        free = 1.0 - cover_of(near, gallery, open_view.shape)
+        far = _again(far, evidence(frame.picture, frame.empty, open_view, free), gallery)
     return [near, far]
 
 
-def _promising(score: Tensor, gallery: Gallery, entries: Tensor) -> Tensor:
-    """All entries of the kinds and colours whose stand-ins score best: indices into the gallery."""
-    table = _table(score, gallery, entries)
+def _again(thing: Found, planes: Tensor, gallery: Gallery) -> Found:
+    return best_thing(planes, _near(thing.box), gallery) or thing
+
+
+def _promising(score: Tensor, gallery: Gallery) -> Tensor:
+    """All entries of the kinds and colours whose stand-ins score best (C,): indices into the gallery."""
+    table = _table(score, gallery, gallery.coarse)
     kept = torch.zeros(table.numel(), dtype=torch.bool)
     kept[table.flatten().argsort(descending=True)[:NUM_PROMISING]] = True
     return kept[gallery.kind * len(COLOUR_VALUES) + gallery.colour].nonzero()[:, 0]
@@ -201,4 +242,7 @@ def _proposals(patch: Patch, whole: bool) -> list[Box]:
                 boxes += [(px, patch.top + part / 2, part), (px, patch.bottom - part / 2, part)]
     if patch.wider is not None:
         boxes += _proposals(patch.wider, whole)
+        _, middle, _ = patch.wider.box
+        tall = patch.wider.bottom - patch.wider.top
+        boxes += [(x, middle, tall * share) for share in (1.0, 0.88)]
     return boxes

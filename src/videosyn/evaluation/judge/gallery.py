@@ -92,7 +92,7 @@ class Gallery:
     size: Tensor
     """(E, 2) width and height of the thing's box as a fraction of the longer."""
     features: Tensor
-    """(E, 5 P): coverage, coverage times the three channels on the even scale, coverage times their squared length."""
+    """(E, 9 P): with coverage a and colours g on the even scale, the planes a, a g, a^2, a^2 g, a^2 |g|^2."""
 
     coarse: Tensor
     """(C,) a few entries that stand for all: every kind and colour from half of its sides."""
@@ -231,7 +231,7 @@ def _sample(pictures: Tensor, grid: Tensor) -> Tensor:
 
 
 def _finished(colour: Tensor, coverage: Tensor, style: str) -> Tensor:
-    """Colours (n, 3, SIDE, SIDE) and coverage (n, 1, SIDE, SIDE) as features (n, 5 P)."""
+    """Colours (n, 3, SIDE, SIDE) and coverage (n, 1, SIDE, SIDE) as features (n, 9 P)."""
     if style == "painterly":
         grey = colour.mean(1, keepdim=True)
         colour = torch.lerp(grey, colour, 1.2).clamp(0.0, 1.0)
@@ -241,7 +241,8 @@ def _finished(colour: Tensor, coverage: Tensor, style: str) -> Tensor:
         coverage = premultiplied[:, 3:]
         colour = premultiplied[:, :3] / coverage.clamp_min(0.02)
     shown = even(colour)
-    parts = [coverage, coverage * shown, coverage * shown.square().sum(1, keepdim=True)]
+    twice = coverage.square()
+    parts = [coverage, coverage * shown, twice, twice * shown, twice * shown.square().sum(1, keepdim=True)]
     return torch.cat(parts, 1).flatten(1)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videosyn.evaluation.judge.backdrop_fit import behind, fit_backdrop, residual
+from videosyn.evaluation.judge.backdrop_fit import behind, fit_backdrop, lit_as_seen
 from videosyn.evaluation.judge.bank import SUNLESS, Backdrop, draw, turn_of
 from videosyn.evaluation.judge.camera import find_camera
 from videosyn.evaluation.judge.components import find_all
@@ -57,19 +57,19 @@ def examine(clip: np.ndarray | Tensor) -> tuple[Parsed, Evidence | None]:
     """`judge`, and what it went by: None for a clip that shows no place of the world."""
     picture = prepare(clip)
     styles = texture_styles(picture)
-    frames = picture.frames
-    if styles == ("painterly",):
-        frames = frames / strokes(*frames.shape[2:])
+    brush = strokes(*picture.frames.shape[2:]) if styles == ("painterly",) else 1.0
+    frames = picture.frames / brush
     camera = find_camera(frames, picture.progress, picture.view.across)
     backdrop, cost = fit_backdrop(behind(picture.frames, camera), styles)
     if cost > WORST_BACKDROP:
         return Parsed(), None
     turns = tuple(turn_of(camera, progress) for progress in picture.progress)
     drawn = draw(backdrop, picture.view, turns if camera != "still" else turns[:1])
-    lenient, strict = residual(picture.frames, drawn, backdrop)  # (K, H, W) each
-    patches = find_all(lenient, strict)
-    shown = even(smoothed(frames, BINOMIAL))
-    ready = [Frame(*each, tuple(patch)) for *each, patch in zip(shown, strict, patches, strict=True)]
+    lenient, strict = lit_as_seen(picture.frames, drawn, backdrop)  # (K, 3, H, W) each
+    seen = even(picture.frames)
+    patches = find_all(distance(seen, even(lenient)), distance(seen, even(strict)))
+    shown, empty = smoothed(even(frames), BINOMIAL), smoothed(even(strict / brush), BINOMIAL)
+    ready = [Frame(*each, tuple(patch)) for *each, patch in zip(shown, empty, patches, strict=True)]
     gallery = _lit(ready[0], backdrop)
     tracks = [track for track in follow(ready, identify(ready, gallery), gallery) if track.seen]
     paths = [path_of(track, turns, picture.view) for track in tracks]
@@ -89,6 +89,11 @@ def examine(clip: np.ndarray | Tensor) -> tuple[Parsed, Evidence | None]:
         relation=relation,
     )
     return parsed, Evidence(backdrop, cost, camera, gallery, ready, tracks, paths)
+
+
+def distance(one: Tensor, other: Tensor) -> Tensor:
+    """Between colours of pictures (K, 3, H, W): (K, H, W)."""
+    return (one - other).square().sum(1).sqrt()
 
 
 def texture_styles(picture: Picture) -> tuple[str, ...]:

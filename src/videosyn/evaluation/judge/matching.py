@@ -2,9 +2,9 @@
 `detection.py`.
 
 The measure is a gain: by how much laying the thing there lowers the squared difference between the frame and what is
-drawn, summed over pixels. With coverage a, the frame I, the thing's colours g, and r the squared difference that the
-backdrop alone leaves, gain = sum a r - a |I - g|^2, which is linear in products of the gallery and the frame, so one
-matrix product measures all poses, colours and places.
+drawn, summed over pixels. With the frame I, the empty world B, what it leaves D = I - B, and a thing of colours g and
+coverage a, it is |D|^2 - |I - a g - (1 - a) B|^2 = 2 a D.(g - B) - a^2 |g - B|^2. That is linear in products of the
+gallery and the frame, so one matrix product measures all poses, colours and places.
 """
 
 from __future__ import annotations
@@ -15,19 +15,24 @@ from torch import Tensor
 
 from videosyn.evaluation.judge.gallery import FILL, SIDE, Gallery, box_offsets
 
-UNEXPLAINED_CAP = 0.15
-"""Squared difference a pixel that the backdrop does not explain may count for at most."""
 
+def evidence(picture: Tensor, empty: Tensor, left: Tensor, free: Tensor) -> Tensor:
+    """What matching reads of a frame: planes (10, H, W), the first 9 in the order of `Gallery.features`, the last |D|^2.
 
-def evidence(frame: Tensor, gap: Tensor, free: Tensor) -> Tensor:
-    """What matching reads of a frame: (6, H, W) from a frame (3, H, W) on the even scale, distances (H, W) to the
-    backdrop, and where the view is free (H, W): 0 where a nearer thing covers it.
+    From the frame and the empty world (3, H, W), even scale; `left` (H, W), 0 where another thing explains what is
+    seen; `free` (H, W), 0 where a nearer thing covers the view.
     """
-    unexplained = gap.square().clamp_max(UNEXPLAINED_CAP)
-    length = frame.square().sum(0)
-    return torch.cat(
-        [torch.stack([free, free * (unexplained - length)]), 2.0 * free * frame, (free * unexplained)[None]]
-    )
+    difference = (picture - empty) * left
+    behind = picture - difference
+    planes = [
+        -2.0 * (difference * behind).sum(0, keepdim=True),  # a
+        2.0 * difference,  # a g
+        -behind.square().sum(0, keepdim=True),  # a^2
+        2.0 * behind,  # a^2 g
+        -torch.ones_like(left)[None],  # a^2 |g|^2
+        difference.square().sum(0, keepdim=True),
+    ]
+    return torch.cat(planes) * free
 
 
 def crop(planes: Tensor, boxes: Tensor) -> Tensor:
@@ -45,9 +50,7 @@ def crop(planes: Tensor, boxes: Tensor) -> Tensor:
 
 def gains(planes: Tensor, boxes: Tensor, gallery: Gallery, entries: Tensor | None = None) -> Tensor:
     """Gain of every entry (or of those named) in every box: (n, E), in squared difference times pixels."""
-    seen = crop(planes[:5], boxes).flatten(2)  # (n, 5, P)
-    # gain = a (r - |I|^2) w + 2 w I . (a g) - w (a g^2)
-    query = torch.cat([seen[:, 1], seen[:, 2], seen[:, 3], seen[:, 4], -seen[:, 0]], 1)  # (n, 5 P)
+    query = crop(planes[:9], boxes).flatten(1)  # (n, 9 P)
     features = gallery.features if entries is None else gallery.features[entries]
     area = (boxes[:, 2] / FILL / SIDE).square()
     return (query @ features.T) * area[:, None]

@@ -87,7 +87,8 @@ def spins(track: Track, frames: Sequence[Frame], numbers: Sequence[int], gallery
     sides = TURNS // PERIOD.get(track.kind, 1)
     scores = []
     for frame, found in track.seen:
-        planes = evidence(frames[frame].picture, frames[frame].gap, torch.ones_like(frames[frame].gap))
+        view = frames[frame].open_view()
+        planes = evidence(frames[frame].picture, frames[frame].empty, view, view)
         score = gains(planes, around(torch.tensor([found.box]), 0.04), gallery, entries).amax(0)  # (2 sides,)
         scores.append(score.view(sides, len(LIFTS)).amax(1))
     explained = torch.stack(scores)  # (K, sides)

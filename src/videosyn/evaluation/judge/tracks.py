@@ -102,19 +102,19 @@ def follow(frames: Sequence[Frame], things: list[tuple[str, str, dict[int, Found
     places: list[list[Found | None]] = [[None] * len(frames) for _ in things]
     crops: list[list[Tensor | None]] = [[None] * len(frames) for _ in things]
     for number, frame in enumerate(frames):
-        gap, free = frame.gap, torch.ones_like(frame.gap)
+        left = free = frame.open_view()
         for index in order:
             proposals = _proposals(frame, number, things[index][2], places[index])
             if not proposals:
                 continue
-            thing = best_thing(evidence(frame.picture, gap, free), proposals, gallery, entries[index])
+            thing = best_thing(evidence(frame.picture, frame.empty, left, free), proposals, gallery, entries[index])
             if thing is None:
                 continue
             places[index][number] = thing
             crops[index][number] = crop(frame.picture, torch.tensor([thing.box]))[0]
-            cover = cover_of(thing, gallery, frame.gap.shape)
+            cover = cover_of(thing, gallery, left.shape)
             free = free * (1.0 - cover)
-            gap = gap * (1.0 - grown(cover))
+            left = left * (1.0 - grown(cover))
     return [
         Track(kind, colour, tuple(places[index]), tuple(crops[index])) for index, (kind, colour, _) in enumerate(things)
     ]
@@ -126,10 +126,10 @@ def _entries_of(kind: str, colour: str, gallery: Gallery) -> Tensor:
 
 
 def _proposals(frame: Frame, number: int, known: dict[int, Found], before: list[Found | None]) -> list[Box]:
-    """Where a thing may be in a frame: where it was identified, at any patch, and where it was and was going before."""
-    boxes: list[Box] = []
+    """Where a thing may be in a frame: where it was identified, or else at any patch, and where it was going."""
     if number in known:
-        boxes.append(known[number].box)
+        return [known[number].box]
+    boxes: list[Box] = []
     for patch in frame.patches[:4]:
         x, y, side = patch.box
         boxes += [(x, y, side), (x, y, side * 0.9), (x, y, side * 1.15)]
