@@ -90,8 +90,7 @@ def lit_as_seen(frames: Tensor, drawn: Tensor, backdrop: Backdrop) -> tuple[Tens
     """
     lenient = drawn.expand_as(frames).clone()
     height = frames.shape[2]
-    view = View(height, frames.shape[3])
-    horizon_row = max(0, int((view.up - backdrop.horizon * view.up) / view.pixel))
+    horizon_row = max(0, int(backdrop.horizon_row(View(height, frames.shape[3]))))
     if backdrop.light == "night" and backdrop.place not in SUNLESS:
         sky = slice(0, horizon_row)
         extra = (frames[:, :, sky] - lenient[:, :, sky]).mean(1, keepdim=True)

@@ -45,6 +45,10 @@ class Backdrop:
             _NOBODY, self.place, self.light, "still", self.style, None, self.horizon, self.sun, self.phase % 1.0, 0
         )
 
+    def horizon_row(self, view: View) -> float:
+        """Row of the horizon, in pixels from the top."""
+        return (view.up - self.horizon * view.up) / view.pixel
+
     def camera(self, view: View, turn: float) -> Camera:
         horizon = self.horizon * view.up
         return Camera(turn, horizon, (horizon - GROUND_ROW * view.up) * 6.0 / FOCAL)

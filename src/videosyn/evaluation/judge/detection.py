@@ -15,17 +15,19 @@ from videosyn.world.solids import COLOUR_VALUES
 from videosyn.world.vocabulary import KINDS
 
 MOST_THINGS = 4
-LEAST_GAIN = 1.8
+LEAST_GAIN = 2.5
 """What a thing must explain at least, in squared difference times pixels; the faintest things of the world explain
 2.
 """
+LEAST_ENERGY = 0.5
+"""What must be left in a patch, in the same measure, for another thing to be looked for."""
 LEAST_SHARE = 0.04
 """A second thing in the same patch must explain this share of what the first does."""
 NUM_PROMISING = 14
 """Pairs of kind and colour that are compared closely."""
 NUM_TRIES = 5
 """Kinds and colours whose best places are looked at more closely."""
-STEPS = (0.10, 0.06, 0.03)
+STEPS = (0.15, 0.08, 0.04, 0.02)
 """How far a box is moved and scaled to fit better, as shares of its side, round by round."""
 LEAST_FIT = 0.6
 """Share of the unexplained in its outline that a thing must explain to count as one."""
@@ -58,15 +60,13 @@ class Frame:
     """(3, H, W) on the even scale, without brush strokes."""
     empty: Tensor
     """(3, H, W): the empty world, the same way, with the frame's shadows in part."""
+    gap: Tensor
+    """(H, W) distance to the empty world where its ground may bear any shadow."""
     patches: tuple[Patch, ...]
 
     def open_view(self) -> Tensor:
         """(H, W) of ones."""
         return torch.ones_like(self.picture[0])
-
-    def energy(self) -> Tensor:
-        """(H, W) squared difference to the empty world."""
-        return (self.picture - self.empty).square().sum(0)
 
 
 def detect(frame: Frame, gallery: Gallery) -> list[Found]:
@@ -77,7 +77,7 @@ def detect(frame: Frame, gallery: Gallery) -> list[Found]:
     left = frame.open_view()
     for patch in frame.patches[:MOST_THINGS]:
         window = _window(patch, left)
-        if float((frame.energy() * left * window).sum()) < LEAST_GAIN:
+        if float((frame.gap.square() * left * window).sum()) < LEAST_ENERGY:
             continue  # what was found before explains this patch too
         in_patch = _in_patch(frame, left, patch, gallery)
         for thing in in_patch:
@@ -101,7 +101,7 @@ def _in_patch(frame: Frame, left: Tensor, patch: Patch, gallery: Gallery) -> lis
         cover = cover_of(thing, gallery, left.shape)
         free = free * (1.0 - cover)
         left = left * (1.0 - grown(cover))
-        queue = find_patches((frame.energy() * left * window).sqrt()[None])[0][:1]
+        queue = find_patches((frame.gap * left * window)[None])[0][:1]
     return _settled(frame, found, gallery) if len(found) == 2 else found
 
 

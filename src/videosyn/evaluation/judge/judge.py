@@ -17,7 +17,7 @@ from videosyn.evaluation.judge.backdrop_fit import behind, fit_backdrop, lit_as_
 from videosyn.evaluation.judge.bank import SUNLESS, Backdrop, draw, turn_of
 from videosyn.evaluation.judge.camera import find_camera
 from videosyn.evaluation.judge.components import find_all
-from videosyn.evaluation.judge.detection import Frame, detect
+from videosyn.evaluation.judge.detection import Found, Frame, detect
 from videosyn.evaluation.judge.gallery import BINOMIAL, Gallery, gallery_for, smoothed
 from videosyn.evaluation.judge.motion import Path, motion_of, path_of
 from videosyn.evaluation.judge.picture import Picture, even, prepare
@@ -67,11 +67,16 @@ def examine(clip: np.ndarray | Tensor) -> tuple[Parsed, Evidence | None]:
     drawn = draw(backdrop, picture.view, turns if camera != "still" else turns[:1])
     lenient, strict = lit_as_seen(picture.frames, drawn, backdrop)  # (K, 3, H, W) each
     seen = even(picture.frames)
-    patches = find_all(distance(seen, even(lenient)), distance(seen, even(strict)))
+    gaps = distance(seen, even(lenient))
+    patches = find_all(gaps, distance(seen, even(strict)))
     shown, empty = smoothed(even(frames), BINOMIAL), smoothed(even(strict / brush), BINOMIAL)
-    ready = [Frame(*each, tuple(patch)) for *each, patch in zip(shown, empty, patches, strict=True)]
-    gallery = _lit(ready[0], backdrop)
-    tracks = [track for track in follow(ready, identify(ready, gallery), gallery) if track.seen]
+    ready = [Frame(*each, tuple(patch)) for *each, patch in zip(shown, empty, gaps, patches, strict=True)]
+    gallery, first = _lit(ready[0], backdrop)
+    tracks = [
+        track
+        for track in follow(ready, identify(ready, gallery, first, backdrop.horizon_row(picture.view)), gallery)
+        if track.seen
+    ]
     paths = [path_of(track, turns, picture.view) for track in tracks]
     moves = picture.num_frames > 1
     motions = [
@@ -105,12 +110,12 @@ def texture_styles(picture: Picture) -> tuple[str, ...]:
     return ("plain", "cartoon")
 
 
-def _lit(frame: Frame, backdrop: Backdrop) -> Gallery:
-    """The gallery under the clip's light; where no sun is to be seen, from the side that explains the first frame
-    better.
+def _lit(frame: Frame, backdrop: Backdrop) -> tuple[Gallery, list[Found]]:
+    """The gallery under the clip's light, and the things of its first frame.
+
+    Where no sun is to be seen, light comes from the side that explains the frame better.
     """
     sides = (-1.0, 1.0) if backdrop.place in SUNLESS else (1.0 if backdrop.sun > 0 else -1.0,)
     galleries = [gallery_for(backdrop.light, side, backdrop.style) for side in sides]
-    if len(galleries) == 1:
-        return galleries[0]
-    return max(galleries, key=lambda gallery: sum(found.gain for found in detect(frame, gallery)))
+    tries = [(gallery, detect(frame, gallery)) for gallery in galleries]
+    return max(tries, key=lambda each: sum(found.gain for found in each[1]))

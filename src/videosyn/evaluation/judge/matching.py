@@ -17,7 +17,7 @@ from videosyn.evaluation.judge.gallery import FILL, SIDE, Gallery, box_offsets
 
 
 def evidence(picture: Tensor, empty: Tensor, left: Tensor, free: Tensor) -> Tensor:
-    """What matching reads of a frame: planes (10, H, W), the first 9 in the order of `Gallery.features`, the last |D|^2.
+    """What matching reads of a frame: planes (10, H, W), 9 in the order of `Gallery.features`, the last |D|^2.
 
     From the frame and the empty world (3, H, W), even scale; `left` (H, W), 0 where another thing explains what is
     seen; `free` (H, W), 0 where a nearer thing covers the view.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
-from videosyn.evaluation.judge.detection import Frame, around
+from videosyn.evaluation.judge.detection import Frame, around, cover_of
 from videosyn.evaluation.judge.gallery import LIFTS, PERIOD, TURNS, Gallery
 from videosyn.evaluation.judge.matching import evidence, gains
 from videosyn.evaluation.judge.tracks import Track
@@ -24,6 +25,12 @@ UPWARDS = 0.14
 """Way up or down from which a thing rises or falls."""
 BOUNCE = 0.14
 """Height above both ends from which a thing bounces."""
+CHANGE = 0.012
+"""Mean change of pixels, on the even scale, from which a standing thing turns."""
+DOUBT = 0.06
+"""Advantage of a spin over standing still, or the reverse, that needs no look at the pixels' change."""
+STANDING_PX = 4.0
+"""Change of place, at the working size, up to which a thing stands still on screen."""
 PACE = math.pi / 8
 """Turn from one frame of the clip to the next of a thing that spins, radians: the world's, at 8 frames a second."""
 
@@ -72,7 +79,28 @@ def motion_of(
         return "bounces"
     if abs(rise) > UPWARDS:
         return "up" if rise > 0 else "down"
-    return "spins" if spins(track, frames, numbers, gallery) > 0.0 else "rests"
+    return "spins" if _turns(track, frames, numbers, gallery) else "rests"
+
+
+def _turns(track: Track, frames: Sequence[Frame], numbers: Sequence[int], gallery: Gallery) -> bool:
+    """Whether a thing that stays where it is turns: a spin fits better, or its pixels change where they could rest."""
+    better = spins(track, frames, numbers, gallery)
+    (_, start), *_, (_, end) = track.seen
+    if max(abs(a - b) for a, b in zip(start.box, end.box, strict=True)) > STANDING_PX:
+        return better > 0.0  # the camera pans
+    return better > -DOUBT and (better > DOUBT or change(track, frames, gallery) > CHANGE)
+
+
+def change(track: Track, frames: Sequence[Frame], gallery: Gallery) -> float:
+    """Mean change of a standing thing's pixels, even scale, from one key frame to the next."""
+    seen = track.seen
+    first, found = seen[0]
+    cover = cover_of(found, gallery, frames[first].gap.shape)
+    changes = [
+        float(((frames[b].picture - frames[a].picture).abs().mean(0) * cover).sum() / cover.sum())
+        for (a, _), (b, _) in pairwise(seen)
+    ]
+    return sum(changes) / len(changes)
 
 
 def spins(track: Track, frames: Sequence[Frame], numbers: Sequence[int], gallery: Gallery) -> float:

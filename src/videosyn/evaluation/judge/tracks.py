@@ -10,13 +10,21 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from videosyn.evaluation.judge.detection import Box, Found, Frame, best_thing, cover_of, detect, grown
 from videosyn.evaluation.judge.gallery import Gallery
-from videosyn.evaluation.judge.matching import crop, evidence
+from videosyn.evaluation.judge.matching import evidence
 from videosyn.world.solids import COLOUR_VALUES
 from videosyn.world.vocabulary import KINDS
+
+SMALLEST_SIDE_PX = 13.5
+"""Longer side at the working size that a thing has beside another; the world's smallest has 16."""
+GROUND_BEGINS_PX = 12.0
+"""How far below the horizon a thing's foot must be for it to stand; the farthest stands 28 below."""
+ALIKE = 0.012
+"""Largest mean change over a patch of 6 pixels, on the even scale, in which nothing has moved."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +35,6 @@ class Track:
     colour: str
     found: tuple[Found | None, ...]
     """Where it is in each key frame; None where it is not to be seen."""
-    crops: tuple[Tensor | None, ...]
-    """What it looks like there: (3, SIDE, SIDE) on the even scale, its box in the middle."""
 
     @property
     def seen(self) -> list[tuple[int, Found]]:
@@ -41,12 +47,19 @@ def telling_frames(count: int) -> list[int]:
     return sorted({0, count // 2, count - 1})
 
 
-def identify(frames: Sequence[Frame], gallery: Gallery) -> list[tuple[str, str, dict[int, Found]]]:
-    """Kind, colour and places, by telling frame, of each thing: all telling frames vote with what they would
-    explain.
+def identify(
+    frames: Sequence[Frame], gallery: Gallery, first: list[Found], horizon_row: float
+) -> list[tuple[str, str, dict[int, Found]]]:
+    """Kind, colour and places, by telling frame, of each thing: all telling frames vote with what they would explain.
+
+    `first`: what was found in the first frame. `horizon_row`: in pixels from the top.
     """
     at = telling_frames(len(frames))
-    detected = {frame: detect(frames[frame], gallery) for frame in at}
+    detected = {0: first}
+    for frame in at[1:]:
+        like = [other for other in detected if alike(frames[other], frames[frame])]
+        detected[frame] = detected[like[0]] if like else detect(frames[frame], gallery)
+    detected = {frame: _plausible(found, horizon_row) for frame, found in detected.items()}
     number = _agreed([len(found) for found in detected.values()])
     if number == 0:
         return []
@@ -64,9 +77,29 @@ def identify(frames: Sequence[Frame], gallery: Gallery) -> list[tuple[str, str, 
     return out
 
 
+def alike(one: Frame, other: Frame) -> bool:
+    """Whether two frames show the same everywhere, but for noise."""
+    change = (one.picture - other.picture).abs().mean(0, keepdim=True)
+    return float(F.avg_pool2d(change[None], 6, 3).max()) < ALIKE
+
+
 def bounded(found: Found) -> Tensor:
     """The table of a thing, no pair worse than the best is good: pairs that were not compared count as such."""
     return found.table.clamp_min(-found.gain)
+
+
+def _plausible(found: list[Found], horizon_row: float) -> list[Found]:
+    """Without what no scene of several things shows: one too small, or in the sky with nothing below it."""
+    if len(found) < 2:
+        return found
+
+    def stands(thing: Found) -> bool:
+        x, _, side = thing.box
+        below = [other for other in found if other is not thing and other.bounds[3] > thing.bounds[3] + side / 2]
+        on_ground = thing.bounds[3] > horizon_row + GROUND_BEGINS_PX
+        return on_ground or any(abs(other.box[0] - x) < other.box[2] for other in below)
+
+    return [thing for thing in found if thing.box[2] > SMALLEST_SIDE_PX and stands(thing)] or found[:1]
 
 
 def _agreed(counts: list[int]) -> int:
@@ -94,30 +127,46 @@ def _join(groups: list[dict[int, Found]], frame: int, found: list[Found]) -> Non
 
 
 def follow(frames: Sequence[Frame], things: list[tuple[str, str, dict[int, Found]]], gallery: Gallery) -> list[Track]:
-    """Each thing's place in every key frame, from its place in the first and the patches of each frame, nearer
-    things first.
+    """Each thing's place in every key frame, from its place in the first and the patches of each frame.
+
+    Nearer things are placed first, as they cover others; or those that explain most, if together more is explained so.
     """
-    order = sorted(range(len(things)), key=lambda index: -max(found.bounds[3] for found in things[index][2].values()))
+    by_foot = sorted(range(len(things)), key=lambda index: -max(found.bounds[3] for found in things[index][2].values()))
+    by_gain = sorted(range(len(things)), key=lambda index: -max(found.gain for found in things[index][2].values()))
     entries = [_entries_of(kind, colour, gallery) for kind, colour, _ in things]
-    places: list[list[Found | None]] = [[None] * len(frames) for _ in things]
-    crops: list[list[Tensor | None]] = [[None] * len(frames) for _ in things]
+    places: list[list[Found | None]] = [[] for _ in things]
     for number, frame in enumerate(frames):
-        left = free = frame.open_view()
-        for index in order:
-            proposals = _proposals(frame, number, things[index][2], places[index])
-            if not proposals:
-                continue
-            thing = best_thing(evidence(frame.picture, frame.empty, left, free), proposals, gallery, entries[index])
-            if thing is None:
-                continue
-            places[index][number] = thing
-            crops[index][number] = crop(frame.picture, torch.tensor([thing.box]))[0]
-            cover = cover_of(thing, gallery, left.shape)
-            free = free * (1.0 - cover)
-            left = left * (1.0 - grown(cover))
-    return [
-        Track(kind, colour, tuple(places[index]), tuple(crops[index])) for index, (kind, colour, _) in enumerate(things)
-    ]
+        if number and alike(frames[number - 1], frame):
+            for place in places:
+                place.append(place[-1])
+            continue
+        proposals = [_proposals(frame, number, things[index][2], places[index]) for index in range(len(things))]
+        tries = [
+            _placed(frame, order, proposals, entries, gallery)
+            for order in ([by_foot] if by_foot == by_gain else [by_foot, by_gain])
+        ]
+        best = max(tries, key=lambda placed: sum(found.gain for found in placed if found is not None))
+        for index, found in enumerate(best):
+            places[index].append(found)
+    return [Track(kind, colour, tuple(places[index])) for index, (kind, colour, _) in enumerate(things)]
+
+
+def _placed(
+    frame: Frame, order: list[int], proposals: list[list[Box]], entries: list[Tensor], gallery: Gallery
+) -> list[Found | None]:
+    """The place of each thing in a frame, searched in this order from these boxes."""
+    placed: list[Found | None] = [None] * len(order)
+    left = free = frame.open_view()
+    for index in order:
+        planes = evidence(frame.picture, frame.empty, left, free)
+        thing = best_thing(planes, proposals[index], gallery, entries[index]) if proposals[index] else None
+        if thing is None:
+            continue
+        placed[index] = thing
+        cover = cover_of(thing, gallery, left.shape)
+        free = free * (1.0 - cover)
+        left = left * (1.0 - grown(cover))
+    return placed
 
 
 def _entries_of(kind: str, colour: str, gallery: Gallery) -> Tensor:
@@ -133,7 +182,7 @@ def _proposals(frame: Frame, number: int, known: dict[int, Found], before: list[
     for patch in frame.patches[:4]:
         x, y, side = patch.box
         boxes += [(x, y, side), (x, y, side * 0.9), (x, y, side * 1.15)]
-    past = [found.box for found in before[:number] if found is not None]
+    past = [found.box for found in before if found is not None]
     if past:
         x, y, side = past[-1]
         boxes += [(x + dx * side, y + dy * side, side) for dx in (-0.2, 0.0, 0.2) for dy in (-0.2, 0.0, 0.2)]
