@@ -33,23 +33,19 @@ def behind(frames: Tensor, camera: str) -> Tensor:
     return frames[len(frames) // 2]
 
 
-def fit_backdrop(still: Tensor, styles: tuple[str, ...]) -> tuple[Backdrop, float]:
-    """The backdrop in one of these styles that is nearest to a picture (3, H, W) seen straight ahead, and its cost."""
+def fit_backdrop(still: Tensor, style: str) -> tuple[Backdrop, float]:
+    """The backdrop in a style that is nearest to a picture (3, H, W) seen straight ahead, and its cost."""
     height, width = still.shape[1:]
-    candidates: list[tuple[float, Backdrop]] = []
-    for style in styles:
-        bank = bank_for(height, width, style)
-        small = F.adaptive_avg_pool2d(even(still)[None], bank.thumbnails.shape[2:])[0]
-        cost = (bank.thumbnails - small).abs_().mean(1).clamp_max_(CAP).mean((1, 2))  # (N,)
-        best: dict[tuple[str, str], tuple[float, Backdrop]] = {}
-        for index in cost.argsort()[:400].tolist():
-            entry = bank.entries[index]
-            best.setdefault((entry.place, entry.light), (float(cost[index]), entry))
-        candidates += list(best.values())
-    candidates.sort(key=lambda pair: pair[0])
+    bank = bank_for(height, width, style)
+    small = F.adaptive_avg_pool2d(even(still)[None], bank.thumbnails.shape[2:])[0]
+    cost = (bank.thumbnails - small).abs_().mean(1).clamp_max_(CAP).mean((1, 2))  # (N,)
+    best: dict[tuple[str, str], tuple[float, Backdrop]] = {}
+    for index in cost.argsort()[:400].tolist():
+        entry = bank.entries[index]
+        best.setdefault((entry.place, entry.light), (float(cost[index]), entry))
+    candidates = list(best.values())[:NUM_CANDIDATES]  # in order of cost
     target = even(F.avg_pool2d(still[None], 2))[0]
-    worth = [entry for cost, entry in candidates[:NUM_CANDIDATES] if cost < NEAR_BEST * candidates[0][0]]
-    fitted = [_refine(target, entry) for entry in worth]
+    fitted = [_refine(target, entry) for cost, entry in candidates if cost < NEAR_BEST * candidates[0][0]]
     return min(fitted, key=lambda pair: pair[1])
 
 

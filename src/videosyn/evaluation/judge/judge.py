@@ -23,13 +23,15 @@ from videosyn.evaluation.judge.motion import Path, motion_of, path_of
 from videosyn.evaluation.judge.picture import Picture, even, prepare
 from videosyn.evaluation.judge.relation import relate
 from videosyn.evaluation.judge.texture import blockiness, strokes, strokiness
-from videosyn.evaluation.judge.tracks import Track, follow, identify
+from videosyn.evaluation.judge.tracks import Track, follow, identify, telling_frames
 from videosyn.world.parsed import NamedThing, Parsed
 
 PAINTERLY = 0.22
 """Share of the field of strokes from which a clip is painterly: 0.4 blurred, 0.04 at most in any other style."""
 BLOCKY = 1.25
 """Ratio of steps from which a clip is pixel art."""
+UNDECIDED = 1.5
+"""A style whose backdrop fits worse than the best by this factor is out; else the things decide."""
 WORST_BACKDROP = 0.085
 """Mean difference to the best backdrop above which a clip shows no place of the world."""
 
@@ -38,62 +40,87 @@ WORST_BACKDROP = 0.085
 class Evidence:
     """What was measured on the way, for whoever wants to know why."""
 
+    picture: Picture
     backdrop: Backdrop
     backdrop_cost: float
     camera: str
+    turns: tuple[float, ...]
+    """Of the camera at each key frame, radians."""
     gallery: Gallery
     frames: list[Frame]
     tracks: list[Track]
-    paths: list[Path]
+
+    @property
+    def paths(self) -> list[Path]:
+        """Of each track."""
+        return [path_of(track, self.turns, self.picture.view) for track in self.tracks]
+
+    @property
+    def unexplained(self) -> float:
+        """Squared difference between the telling key frames and what is said of them, even scale, over all pixels."""
+        at = telling_frames(len(self.frames))
+        found = [track.found[frame] for track in self.tracks for frame in at]
+        total = sum(float((self.frames[frame].picture - self.frames[frame].empty).square().sum()) for frame in at)
+        return total - sum(each.gain for each in found if each is not None)
 
 
 def judge(clip: np.ndarray | Tensor) -> Parsed:
     """What a uint8 clip (T, H, W, 3) shows, in the form in which a prompt says it; None for what cannot be told."""
-    return examine(clip)[0]
+    evidence = examine(clip)
+    return Parsed() if evidence is None else describe(evidence)
 
 
 @torch.no_grad()
-def examine(clip: np.ndarray | Tensor) -> tuple[Parsed, Evidence | None]:
-    """`judge`, and what it went by: None for a clip that shows no place of the world."""
+def examine(clip: np.ndarray | Tensor) -> Evidence | None:
+    """What a clip is judged by; None for one that shows no place of the world."""
     picture = prepare(clip)
     styles = texture_styles(picture)
-    brush = strokes(*picture.frames.shape[2:]) if styles == ("painterly",) else 1.0
-    frames = picture.frames / brush
-    camera = find_camera(frames, picture.progress, picture.view.across)
-    backdrop, cost = fit_backdrop(behind(picture.frames, camera), styles)
-    if cost > WORST_BACKDROP:
-        return Parsed(), None
+    brush = strokes(*picture.frames.shape[2:]) if styles == ("painterly",) else torch.ones(())
+    camera = find_camera(picture.frames / brush, picture.progress, picture.view.across)
+    still = behind(picture.frames, camera)
+    fits = sorted((fit_backdrop(still, style) for style in styles), key=lambda fit: fit[1])
+    if fits[0][1] > WORST_BACKDROP:
+        return None
+    likely = [fit for fit in fits if fit[1] < UNDECIDED * fits[0][1]]
+    explained = [_things(picture, brush, camera, *fit) for fit in likely]
+    return min(explained, key=lambda evidence: evidence.unexplained)
+
+
+def _things(picture: Picture, brush: Tensor, camera: str, backdrop: Backdrop, cost: float) -> Evidence:
+    """The things in front of a backdrop; `brush` is what strokes do to each pixel."""
     turns = tuple(turn_of(camera, progress) for progress in picture.progress)
     drawn = draw(backdrop, picture.view, turns if camera != "still" else turns[:1])
     lenient, strict = lit_as_seen(picture.frames, drawn, backdrop)  # (K, 3, H, W) each
     seen = even(picture.frames)
     gaps = distance(seen, even(lenient))
     patches = find_all(gaps, distance(seen, even(strict)))
-    shown, empty = smoothed(even(frames), BINOMIAL), smoothed(even(strict / brush), BINOMIAL)
-    ready = [Frame(*each, tuple(patch)) for *each, patch in zip(shown, empty, gaps, patches, strict=True)]
-    gallery, first = _lit(ready[0], backdrop)
-    tracks = [
-        track
-        for track in follow(ready, identify(ready, gallery, first, backdrop.horizon_row(picture.view)), gallery)
-        if track.seen
-    ]
-    paths = [path_of(track, turns, picture.view) for track in tracks]
-    moves = picture.num_frames > 1
+    shown, empty = smoothed(even(picture.frames / brush), BINOMIAL), smoothed(even(strict / brush), BINOMIAL)
+    frames = [Frame(*each, tuple(patch)) for *each, patch in zip(shown, empty, gaps, patches, strict=True)]
+    gallery, first = _lit(frames[0], backdrop)
+    things = identify(frames, gallery, first, backdrop.horizon_row(picture.view))
+    tracks = [track for track in follow(frames, things, gallery) if track.seen]
+    return Evidence(picture, backdrop, cost, camera, turns, gallery, frames, tracks)
+
+
+def describe(evidence: Evidence) -> Parsed:
+    """Evidence in words."""
+    moves = evidence.picture.num_frames > 1
+    paths = evidence.paths
     motions = [
-        motion_of(track, path, ready, picture.numbers, gallery) if moves else None
-        for track, path in zip(tracks, paths, strict=True)
+        motion_of(track, path, evidence.frames, evidence.picture.numbers, evidence.gallery) if moves else None
+        for track, path in zip(evidence.tracks, paths, strict=True)
     ]
     relation, order = relate(motions, paths)
-    things = [NamedThing(track.kind, track.colour, motion) for track, motion in zip(tracks, motions, strict=True)]
-    parsed = Parsed(
-        things=tuple(things[index] for index in order),
-        place=backdrop.place,
-        light=backdrop.light,
-        camera=camera if moves else None,
-        style=backdrop.style,
+    return Parsed(
+        things=tuple(
+            NamedThing(evidence.tracks[index].kind, evidence.tracks[index].colour, motions[index]) for index in order
+        ),
+        place=evidence.backdrop.place,
+        light=evidence.backdrop.light,
+        camera=evidence.camera if moves else None,
+        style=evidence.backdrop.style,
         relation=relation,
     )
-    return parsed, Evidence(backdrop, cost, camera, gallery, ready, tracks, paths)
 
 
 def distance(one: Tensor, other: Tensor) -> Tensor:
