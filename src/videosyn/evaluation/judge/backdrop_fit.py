@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from videosyn.evaluation.judge.bank import HORIZONS, SUNLESS, SUNS, Backdrop, bank_for, draw
-from videosyn.evaluation.judge.picture import even
+from videosyn.evaluation.judge.picture import BINOMIAL, even, smoothed
 from videosyn.world.layout import View
 
 CAP = 0.12
@@ -20,6 +20,8 @@ SHADES = (0.45, 1.04)
 """How dark and how light a shadow can make the ground, as factors."""
 SHADOW_SHARE = 0.6
 """How much of what a shadow would explain still counts as unexplained when things are compared."""
+FINE_CAP = 0.06
+"""The same when styles are compared, which differ by less."""
 NUM_CANDIDATES = 3
 """Places and lights that are fitted closely before one is chosen."""
 NEAR_BEST = 1.5
@@ -33,8 +35,8 @@ def behind(frames: Tensor, camera: str) -> Tensor:
     return frames[len(frames) // 2]
 
 
-def fit_backdrop(still: Tensor, style: str) -> tuple[Backdrop, float]:
-    """The backdrop in a style that is nearest to a picture (3, H, W) seen straight ahead, and its cost."""
+def fit_backdrop(still: Tensor, style: str) -> Backdrop:
+    """The backdrop in a style that is nearest to a picture (3, H, W) seen straight ahead."""
     height, width = still.shape[1:]
     bank = bank_for(height, width, style)
     small = F.adaptive_avg_pool2d(even(still)[None], bank.thumbnails.shape[2:])[0]
@@ -46,7 +48,26 @@ def fit_backdrop(still: Tensor, style: str) -> tuple[Backdrop, float]:
     candidates = list(best.values())[:NUM_CANDIDATES]  # in order of cost
     target = even(F.avg_pool2d(still[None], 2))[0]
     fitted = [_refine(target, entry) for cost, entry in candidates if cost < NEAR_BEST * candidates[0][0]]
-    return min(fitted, key=lambda pair: pair[1])
+    return min(fitted, key=lambda pair: pair[1])[0]
+
+
+def cost_of(still: Tensor, backdrop: Backdrop) -> float:
+    """Mean capped difference of a picture (3, H, W), seen straight ahead, to a backdrop; both a little smoothed."""
+    drawn = draw(undone(backdrop), View(still.shape[1], still.shape[2]))
+    gap = smoothed(even(still)[None], BINOMIAL) - smoothed(even(drawn), BINOMIAL)
+    return float(gap.abs().mean(1).clamp_max(FINE_CAP).mean())
+
+
+def settled(still: Tensor, backdrop: Backdrop) -> Backdrop:
+    """A backdrop of pixel art with its horizon in the row of blocks where a picture (3, H, W) has it."""
+    view = View(still.shape[1], still.shape[2])
+    horizons = [backdrop.horizon + step * view.pixel / view.up for step in (0.0, -1.5, -1.0, -0.5, 0.5, 1.0, 1.5)]
+    return min((replace(backdrop, horizon=each) for each in horizons), key=lambda each: cost_of(still, each))
+
+
+def undone(backdrop: Backdrop) -> Backdrop:
+    """The backdrop of a painting as it was before it was painted; any other as it is."""
+    return replace(backdrop, style="plain") if backdrop.style == "painterly" else backdrop
 
 
 def _refine(target: Tensor, entry: Backdrop) -> tuple[Backdrop, float]:
@@ -69,13 +90,8 @@ def _refine(target: Tensor, entry: Backdrop) -> tuple[Backdrop, float]:
 
 
 def _cost(target: Tensor, entry: Backdrop, view: View) -> float:
-    drawn = even(draw(replace(entry, style=_textureless(entry.style)), view)[0])
+    drawn = even(draw(entry, view)[0])
     return float((drawn - target).abs_().mean(0).clamp_max_(CAP).mean())
-
-
-def _textureless(style: str) -> str:
-    """The style to fit in: blocks are smaller than the fitted picture's pixels are worth."""
-    return "plain" if style == "pixel art" else style
 
 
 def lit_as_seen(frames: Tensor, drawn: Tensor, backdrop: Backdrop) -> tuple[Tensor, Tensor]:

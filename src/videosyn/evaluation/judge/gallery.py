@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from videosyn.evaluation.judge.bank import Backdrop
-from videosyn.evaluation.judge.picture import even
+from videosyn.evaluation.judge.picture import BINOMIAL, even, smoothed
 from videosyn.world.layout import FOCAL, HEIGHT, Camera, Pose, View
 from videosyn.world.render import OUTLINE_PX, _box_span, _facts, _Instance, _march, _shade
 from videosyn.world.scene import Scene
@@ -38,8 +38,6 @@ PERIOD = {"ball": 2, "cone": 2, "cylinder": 2, "ring": 2, "tree": 2, "lighthouse
 STRIDES = (0.125, 0.25, 0.75, 0.875)
 WALKING_TURNS = (-1.6, -1.2, -0.8, 0.8, 1.2, 1.6)
 _VIEW = View(96, 96)
-BINOMIAL = (0.25, 0.5, 0.25)
-"""What both the gallery and the frames are smoothed with, so that an edge half a pixel off costs little."""
 BLOCK = (1 / 3, 1 / 3, 1 / 3)
 """What a block of pixel art does to a thing on average."""
 
@@ -232,9 +230,6 @@ def _sample(pictures: Tensor, grid: Tensor) -> Tensor:
 
 def _finished(colour: Tensor, coverage: Tensor, style: str) -> Tensor:
     """Colours (n, 3, SIDE, SIDE) and coverage (n, 1, SIDE, SIDE) as features (n, 9 P)."""
-    if style == "painterly":
-        grey = colour.mean(1, keepdim=True)
-        colour = torch.lerp(grey, colour, 1.2).clamp(0.0, 1.0)
     kernels = [BINOMIAL] if style != "pixel art" else [BINOMIAL, BLOCK]
     for kernel in kernels:
         premultiplied = smoothed(torch.cat([colour * coverage, coverage], 1), kernel)
@@ -244,13 +239,3 @@ def _finished(colour: Tensor, coverage: Tensor, style: str) -> Tensor:
     twice = coverage.square()
     parts = [coverage, coverage * shown, twice, twice * shown, twice * shown.square().sum(1, keepdim=True)]
     return torch.cat(parts, 1).flatten(1)
-
-
-def smoothed(pictures: Tensor, kernel: tuple[float, float, float]) -> Tensor:
-    """Pictures (N, C, H, W) smoothed along both sides; what lies outside is as the border."""
-    weights = pictures.new_tensor(kernel)
-    channels = pictures.shape[1]
-    down = weights.view(1, 1, 3, 1).expand(channels, 1, 3, 1)
-    along = weights.view(1, 1, 1, 3).expand(channels, 1, 1, 3)
-    padded = F.pad(pictures, (1, 1, 1, 1), mode="replicate")
-    return F.conv2d(F.conv2d(padded, down, groups=channels), along, groups=channels)

@@ -7,22 +7,23 @@ thing. No model is learned. What is not found is None.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from videosyn.evaluation.judge.backdrop_fit import behind, fit_backdrop, lit_as_seen
+from videosyn.evaluation.judge.backdrop_fit import behind, cost_of, fit_backdrop, lit_as_seen, settled, undone
 from videosyn.evaluation.judge.bank import SUNLESS, Backdrop, draw, turn_of
 from videosyn.evaluation.judge.camera import find_camera
 from videosyn.evaluation.judge.components import find_all
 from videosyn.evaluation.judge.detection import Found, Frame, detect
-from videosyn.evaluation.judge.gallery import BINOMIAL, Gallery, gallery_for, smoothed
+from videosyn.evaluation.judge.gallery import Gallery, gallery_for
 from videosyn.evaluation.judge.motion import Path, motion_of, path_of
-from videosyn.evaluation.judge.picture import Picture, even, prepare
+from videosyn.evaluation.judge.picture import BINOMIAL, Picture, even, prepare, smoothed
 from videosyn.evaluation.judge.relation import relate
-from videosyn.evaluation.judge.texture import blockiness, strokes, strokiness
+from videosyn.evaluation.judge.texture import blockiness, strokiness, unblocked, unpainted
 from videosyn.evaluation.judge.tracks import Track, follow, identify, telling_frames
 from videosyn.world.parsed import NamedThing, Parsed
 
@@ -32,7 +33,7 @@ BLOCKY = 1.25
 """Ratio of steps from which a clip is pixel art."""
 UNDECIDED = 1.5
 """A style whose backdrop fits worse than the best by this factor is out; else the things decide."""
-WORST_BACKDROP = 0.085
+WORST_BACKDROP = 0.048
 """Mean difference to the best backdrop above which a clip shows no place of the world."""
 
 
@@ -75,28 +76,41 @@ def examine(clip: np.ndarray | Tensor) -> Evidence | None:
     """What a clip is judged by; None for one that shows no place of the world."""
     picture = prepare(clip)
     styles = texture_styles(picture)
-    brush = strokes(*picture.frames.shape[2:]) if styles == ("painterly",) else torch.ones(())
-    camera = find_camera(picture.frames / brush, picture.progress, picture.view.across)
+    if styles == ("painterly",):
+        picture = replace(picture, frames=unpainted(picture.frames))
+    camera = find_camera(picture.frames, picture.progress, picture.view.across)
     still = behind(picture.frames, camera)
-    fits = sorted((fit_backdrop(still, style) for style in styles), key=lambda fit: fit[1])
+    fits = sorted(_fits(still, styles), key=lambda fit: fit[1])
     if fits[0][1] > WORST_BACKDROP:
         return None
     likely = [fit for fit in fits if fit[1] < UNDECIDED * fits[0][1]]
-    explained = [_things(picture, brush, camera, *fit) for fit in likely]
+    explained = [_things(picture, camera, *fit) for fit in likely]
     return min(explained, key=lambda evidence: evidence.unexplained)
 
 
-def _things(picture: Picture, brush: Tensor, camera: str, backdrop: Backdrop, cost: float) -> Evidence:
-    """The things in front of a backdrop; `brush` is what strokes do to each pixel."""
+def _fits(still: Tensor, styles: tuple[str, ...]) -> list[tuple[Backdrop, float]]:
+    """The best backdrop in each style, with its cost. A painting has been undone, and is compared with plain ones."""
+    drawn_as = {"painterly": "plain", "pixel art": "plain"}
+    fitted = {style: fit_backdrop(still, style) for style in {drawn_as.get(style, style): None for style in styles}}
+    backdrops = [replace(fitted[drawn_as.get(style, style)], style=style) for style in styles]
+    backdrops = [settled(still, each) if each.style == "pixel art" else each for each in backdrops]
+    return [(backdrop, cost_of(still, backdrop)) for backdrop in backdrops]
+
+
+def _things(picture: Picture, camera: str, backdrop: Backdrop, cost: float) -> Evidence:
+    """The things in front of a backdrop."""
     turns = tuple(turn_of(camera, progress) for progress in picture.progress)
-    drawn = draw(backdrop, picture.view, turns if camera != "still" else turns[:1])
+    drawn = draw(undone(backdrop), picture.view, turns if camera != "still" else turns[:1])
     lenient, strict = lit_as_seen(picture.frames, drawn, backdrop)  # (K, 3, H, W) each
     seen = even(picture.frames)
     gaps = distance(seen, even(lenient))
     patches = find_all(gaps, distance(seen, even(strict)))
-    shown, empty = smoothed(even(picture.frames / brush), BINOMIAL), smoothed(even(strict / brush), BINOMIAL)
-    frames = [Frame(*each, tuple(patch)) for *each, patch in zip(shown, empty, gaps, patches, strict=True)]
-    gallery, first = _lit(frames[0], backdrop)
+    smooth = unblocked if backdrop.style == "pixel art" else partial(smoothed, kernel=BINOMIAL)
+    frames = [
+        Frame(*each, tuple(patch))
+        for *each, patch in zip(smooth(seen), smooth(even(strict)), gaps, patches, strict=True)
+    ]
+    gallery, first = _lit(frames[0], undone(backdrop))
     things = identify(frames, gallery, first, backdrop.horizon_row(picture.view))
     tracks = [track for track in follow(frames, things, gallery) if track.seen]
     return Evidence(picture, backdrop, cost, camera, turns, gallery, frames, tracks)
@@ -134,7 +148,7 @@ def texture_styles(picture: Picture) -> tuple[str, ...]:
         return ("painterly",)
     if blockiness(picture.native) > BLOCKY:
         return ("pixel art",)
-    return ("plain", "cartoon")
+    return ("plain", "cartoon", "pixel art")  # soft blocks are told by the shades of their backdrop
 
 
 def _lit(frame: Frame, backdrop: Backdrop) -> tuple[Gallery, list[Found]]:

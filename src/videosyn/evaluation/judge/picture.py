@@ -19,6 +19,8 @@ LEAST_KEY_FRAMES, MOST_KEY_FRAMES = 9, 17
 """Frames in which things are looked for, spread evenly over the clip: at most three apart where MOST_KEY_FRAMES
 allow it, as a cube that turns at the world's pace looks the same again after four.
 """
+BINOMIAL = (0.25, 0.5, 0.25)
+"""What both the gallery and the frames are smoothed with, so that an edge half a pixel off costs little."""
 
 
 @dataclass(frozen=True)
@@ -71,3 +73,13 @@ def even(picture: Tensor) -> Tensor:
     -> [0.14, 1.01].
     """
     return (picture.clamp_min(0.0) + 0.02).sqrt()
+
+
+def smoothed(pictures: Tensor, kernel: tuple[float, float, float]) -> Tensor:
+    """Pictures (N, C, H, W) smoothed along both sides; what lies outside is as the border."""
+    weights = pictures.new_tensor(kernel)
+    channels = pictures.shape[1]
+    down = weights.view(1, 1, 3, 1).expand(channels, 1, 3, 1)
+    along = weights.view(1, 1, 1, 3).expand(channels, 1, 1, 3)
+    padded = F.pad(pictures, (1, 1, 1, 1), mode="replicate")
+    return F.conv2d(F.conv2d(padded, down, groups=channels), along, groups=channels)
