@@ -160,7 +160,7 @@ def _score(planes: Tensor, boxes: Tensor, gallery: Gallery, entries: Tensor, kno
 
 def _covered(planes: Tensor, boxes: Tensor, gallery: Gallery, entries: Tensor) -> Tensor:
     """What the empty world leaves unexplained within the outline of each entry in each box: (n, C)."""
-    inside = crop(planes[9:], boxes).flatten(1) @ gallery.alpha[entries].T
+    inside = crop(planes[10:], boxes).flatten(1) @ gallery.alpha[entries].T
     return inside * (boxes[:, 2:3] / FILL / SIDE).square()
 
 

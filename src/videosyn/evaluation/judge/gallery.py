@@ -16,6 +16,7 @@ from torch import Tensor
 
 from videosyn.evaluation.judge.bank import Backdrop
 from videosyn.evaluation.judge.picture import BINOMIAL, even, smoothed
+from videosyn.world.backdrop import Cast, light_direction, shadows
 from videosyn.world.layout import FOCAL, HEIGHT, Camera, Pose, View
 from videosyn.world.render import OUTLINE_PX, _box_span, _facts, _Instance, _march, _shade
 from videosyn.world.scene import Scene
@@ -23,10 +24,10 @@ from videosyn.world.solids import COLOUR_VALUES, SOLIDS
 from videosyn.world.styles import cartoon
 from videosyn.world.vocabulary import KINDS
 
-SIDE = 20
+SIDE = 24
 """Pixels on a side of a picture of the gallery; the longer side of the thing's box fills FILL of it."""
-FILL = 0.8
-WINDOW = 40
+FILL = 0.66
+WINDOW = 56
 """Rays on a side of a pose."""
 DEPTH, CAMERA_HEIGHT = 6.0, 2.5
 LIFTS = (0.0, 1.8)
@@ -90,15 +91,14 @@ class Gallery:
     size: Tensor
     """(E, 2) width and height of the thing's box as a fraction of the longer."""
     features: Tensor
-    """(E, 9 P): with coverage a and colours g on the even scale, the planes a, a g, a^2, a^2 g, a^2 |g|^2."""
+    """(E, 9 P): with p what the thing adds to a pixel, coverage times colour on the even scale, and m what it leaves
+    of the empty world, by covering and by shadow, the planes p, m, |p|^2, m p, m^2."""
 
     coarse: Tensor
     """(C,) a few entries that stand for all: every kind and colour from half of its sides."""
 
-    @property
-    def alpha(self) -> Tensor:
-        """(E, P) coverage."""
-        return self.features[:, : SIDE * SIDE]
+    alpha: Tensor
+    """(E, P) coverage."""
 
 
 def _instance(pose: View3d, backdrop: Backdrop, colour: str) -> _Instance:
@@ -139,17 +139,19 @@ def _hits() -> dict[str, _Hits]:
 def gallery_for(light: str, side: float, style: str) -> Gallery:
     """The gallery under a light that comes from a side (-1 left, 1 right), in a style without its texture."""
     backdrop = Backdrop("studio", light, "cartoon" if style == "cartoon" else "plain", 0.32, 0.6 * side, 0.0)
-    kinds, colours, index, sizes, features = [], [], [], [], []
+    kinds, colours, index, sizes, features, alphas = [], [], [], [], [], []
     start = 0
     for kind, hits in _hits().items():
         alpha = _image(hits, hits.alpha[1 if style == "cartoon" else 0][:, None])  # (n, 1, WINDOW, WINDOW)
         grid, size = _box_grid(alpha[:, 0])
         coverage = _sample(alpha, grid)  # (n, 1, SIDE, SIDE)
+        shade = 1.0 - _sample(1.0 - _shadows(hits, backdrop), grid)
         for number, shaded in enumerate(_in_all_colours(hits, backdrop)):
             picture = _image(hits, shaded * hits.alpha[1 if style == "cartoon" else 0][:, None])
             colour = (_sample(picture, grid) / coverage.clamp_min(0.02)).clamp(0.0, 1.0)
-            entry = _finished(colour, coverage, style)
+            entry = _finished(colour, coverage, shade, style)
             features.append(entry)
+            alphas.append(coverage.flatten(1))
             kinds += [list(KINDS).index(kind)] * len(hits.poses)
             colours += [number] * len(hits.poses)
             index += range(start, start + len(hits.poses))
@@ -165,6 +167,7 @@ def gallery_for(light: str, side: float, style: str) -> Gallery:
         torch.cat(sizes),
         torch.cat(features),
         stands_in[pose].nonzero()[:, 0],
+        torch.cat(alphas),
     )
 
 
@@ -200,6 +203,23 @@ def _image(hits: _Hits, values: Tensor) -> Tensor:
     return flat.view(len(hits.poses), WINDOW, WINDOW, -1).permute(0, 3, 1, 2)
 
 
+def _shadows(hits: _Hits, backdrop: Backdrop) -> Tensor:
+    """How much of the light each pose's shadow leaves on the ground, (n, 1, WINDOW, WINDOW)."""
+    towards = light_direction(backdrop.scene)
+    camera = Camera(0.0, 0.0, CAMERA_HEIGHT)
+    offset = (torch.arange(WINDOW) + 0.5 - WINDOW / 2) * _VIEW.pixel
+    pictures: dict[float, Tensor] = {}
+    for pose in hits.poses:
+        if pose.lift not in pictures:
+            stands = Pose(0.0, pose.lift, DEPTH, 1.0, 0.0, 0.0)
+            cast = Cast(stands, pose.kind, camera, towards)
+            whole = shadows([cast], _VIEW, torch.device("cpu"))  # (1, H, W)
+            down = offset - (pose.lift + 0.5 * HEIGHT[pose.kind] - CAMERA_HEIGHT) * FOCAL / DEPTH
+            grid = torch.stack(torch.broadcast_tensors(offset[None, :], down[:, None]), -1)  # halves of the view
+            pictures[pose.lift] = F.grid_sample(whole[None], grid[None], align_corners=False, padding_mode="border")
+    return torch.cat([pictures[pose.lift] for pose in hits.poses])
+
+
 def _box_grid(alpha: Tensor) -> tuple[Tensor, Tensor]:
     """Sampling grids (n, 2 SIDE, 2 SIDE, 2) that put each thing's box in the middle, and the boxes' sizes (n, 2)."""
     edges = []
@@ -228,14 +248,14 @@ def _sample(pictures: Tensor, grid: Tensor) -> Tensor:
     return F.avg_pool2d(F.grid_sample(pictures, grid, align_corners=False), 2)
 
 
-def _finished(colour: Tensor, coverage: Tensor, style: str) -> Tensor:
-    """Colours (n, 3, SIDE, SIDE) and coverage (n, 1, SIDE, SIDE) as features (n, 9 P)."""
+def _finished(colour: Tensor, coverage: Tensor, shade: Tensor, style: str) -> Tensor:
+    """Colours (n, 3, SIDE, SIDE), coverage and shade (n, 1, SIDE, SIDE) as features (n, 9 P)."""
     kernels = [BINOMIAL] if style != "pixel art" else [BINOMIAL, BLOCK]
     for kernel in kernels:
         premultiplied = smoothed(torch.cat([colour * coverage, coverage], 1), kernel)
         coverage = premultiplied[:, 3:]
         colour = premultiplied[:, :3] / coverage.clamp_min(0.02)
-    shown = even(colour)
-    twice = coverage.square()
-    parts = [coverage, coverage * shown, twice, twice * shown, twice * shown.square().sum(1, keepdim=True)]
+    laid = coverage * even(colour)
+    bare = (1.0 - coverage) * shade.sqrt()  # on the even scale a shadow is the root of itself
+    parts = [laid, bare, laid.square().sum(1, keepdim=True), bare * laid, bare.square()]
     return torch.cat(parts, 1).flatten(1)

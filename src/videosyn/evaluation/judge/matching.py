@@ -2,9 +2,9 @@
 `detection.py`.
 
 The measure is a gain: by how much laying the thing there lowers the squared difference between the frame and what is
-drawn, summed over pixels. With the frame I, the empty world B, what it leaves D = I - B, and a thing of colours g and
-coverage a, it is |D|^2 - |I - a g - (1 - a) B|^2 = 2 a D.(g - B) - a^2 |g - B|^2. That is linear in products of the
-gallery and the frame, so one matrix product measures all poses, colours and places.
+drawn, summed over pixels. With the frame I, the empty world B, and of a thing what it adds p and what its body and its
+shadow leave of the world behind m, it is |I - B|^2 - |I - p - m B|^2. That is linear in products of the gallery and the
+frame, so one matrix product measures all poses, colours and places.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ from videosyn.evaluation.judge.gallery import FILL, SIDE, Gallery, box_offsets
 
 
 def evidence(picture: Tensor, empty: Tensor, left: Tensor, free: Tensor) -> Tensor:
-    """What matching reads of a frame: planes (10, H, W), 9 in the order of `Gallery.features`, the last |D|^2.
+    """What matching reads of a frame: planes (11, H, W): 9 that go with `Gallery.features`, one
+    that goes with 1, and |I - B|^2.
 
     From the frame and the empty world (3, H, W), even scale; `left` (H, W), 0 where another thing explains what is
     seen; `free` (H, W), 0 where a nearer thing covers the view.
     """
     difference = (picture - empty) * left
     behind = picture - difference
+    product, square = (picture * behind).sum(0, keepdim=True), behind.square().sum(0, keepdim=True)
     planes = [
-        -2.0 * (difference * behind).sum(0, keepdim=True),  # a
-        2.0 * difference,  # a g
-        -behind.square().sum(0, keepdim=True),  # a^2
-        2.0 * behind,  # a^2 g
-        -torch.ones_like(left)[None],  # a^2 |g|^2
+        2.0 * picture,  # p
+        2.0 * product,  # m
+        -torch.ones_like(square),  # |p|^2
+        -2.0 * behind,  # m p
+        -square,  # m^2
+        square - 2.0 * product,  # 1
         difference.square().sum(0, keepdim=True),
     ]
     return torch.cat(planes) * free
@@ -50,7 +53,7 @@ def crop(planes: Tensor, boxes: Tensor) -> Tensor:
 
 def gains(planes: Tensor, boxes: Tensor, gallery: Gallery, entries: Tensor | None = None) -> Tensor:
     """Gain of every entry (or of those named) in every box: (n, E), in squared difference times pixels."""
-    query = crop(planes[:9], boxes).flatten(1)  # (n, 9 P)
+    planes = crop(planes[:10], boxes).flatten(2)  # (n, 10, P)
     features = gallery.features if entries is None else gallery.features[entries]
-    area = (boxes[:, 2] / FILL / SIDE).square()
-    return (query @ features.T) * area[:, None]
+    sums = planes[:, :9].flatten(1) @ features.T + planes[:, 9].sum(1)[:, None]
+    return sums * (boxes[:, 2:3] / FILL / SIDE).square()
