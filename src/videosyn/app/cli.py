@@ -49,6 +49,12 @@ COMMANDS = (
         "videosyn.evaluation.adherence:run",
     ),
     Command(
+        ("evaluate", "reconstruction"),
+        "what a VidVAE keeps of held-out clips",
+        "videosyn.evaluation.options:ReconstructionConfig",
+        "videosyn.evaluation.reconstruction:run",
+    ),
+    Command(
         ("train", "vae"),
         "a VidVAE: train vae CONFIG.yaml [--field value]",
         "videosyn.training.options:VAETraining",
