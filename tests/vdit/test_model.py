@@ -162,3 +162,12 @@ def test_a_wrong_input_is_named(model, inputs, key, value, message):
 def test_a_wrong_config_is_refused(change):
     with pytest.raises(UserError):
         replace(TINY, **change)
+
+
+def test_frames_that_hold_the_same_are_told_apart_by_frame_positions_alone(make_model, inputs):
+    inputs["latents"] = inputs["latents"][:, :, :1].expand(-1, -1, 3, -1, -1)
+    with torch.inference_mode():
+        without = make_model(TINY)(**inputs)
+        told = make_model(replace(TINY, frame_positions=True))(**inputs)
+    torch.testing.assert_close(without[:, :, 1:], without[:, :, :1].expand(-1, -1, 2, -1, -1), rtol=1e-4, atol=1e-5)
+    assert (told[:, :, 2] - told[:, :, 0]).abs().max() > 0.01

@@ -38,6 +38,8 @@ class VDiTConfig:
     """temporal modulation knows the frames per second; callers must then give them"""
     size_conditioning: bool = False
     """spatial modulation knows height, width and aspect ratio in pixels"""
+    frame_positions: bool = False
+    """tokens are told their frame's place in the clip at the input; the paper leaves time to RoPE alone"""
     legacy_stdit2: bool = False
     """computes as Open-Sora 1.1's STDiT2: RoPE before the q/k norm, and its final layer"""
     null_text_tokens: int = 0

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 FREQUENCY_WIDTH = 256
 MAX_PERIOD = 10_000.0
+PROGRESS_SPAN = 4.0
+"""radians from the first frame of a clip to its last, at the highest frequency"""
 
 
 def sinusoids(numbers: Tensor, width: int = FREQUENCY_WIDTH) -> Tensor:
@@ -57,6 +59,20 @@ def spatial_positions(rows: int, columns: int, width: int, scale: float, device:
     by_row = along(rows)[:, None].expand(-1, columns, -1)
     by_column = along(columns)[None].expand(rows, -1, -1)
     return rearrange(torch.cat([by_column, by_row], dim=-1), "h w c -> (h w) c")
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def frame_positions(num_frames: int, width: int, device: torch.device) -> Tensor:
+    """Sin-cos positions of latent frames: (num_frames, width), float32.
+
+    The first half of the channels tells how far into the clip a frame is (0 to PROGRESS_SPAN), the second its number.
+    RoPE alone tells frames apart only by what they hold: in pure noise no token could know whether it stands at the
+    start or at the end, so the direction of a motion would be left to chance.
+    """
+    numbers = torch.arange(num_frames, device=device).float()
+    progress = numbers * (PROGRESS_SPAN / max(num_frames - 1, 1))
+    return torch.cat([sinusoids(progress, width // 2), sinusoids(numbers, width // 2)], dim=-1)
 
 
 def rope_frequencies(head_width: int, theta: float) -> Tensor:

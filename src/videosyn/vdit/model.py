@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from videosyn.core.errors import UserError
 from videosyn.vdit.block import Block, FeedForward, modulated_norm
 from videosyn.vdit.config import VDiTConfig
-from videosyn.vdit.embeddings import Rope, ScalarEmbedder, rope_frequencies, spatial_positions
+from videosyn.vdit.embeddings import Rope, ScalarEmbedder, frame_positions, rope_frequencies, spatial_positions
 
 
 class VDiT(nn.Module):
@@ -77,6 +77,8 @@ class VDiT(nn.Module):
         tokens = self._patchify(latents.to(dtype))  # (B, t, S, C)
         scale = area_px**0.5 / config.base_size_px
         tokens = tokens + spatial_positions(rows, columns, config.width, scale, latents.device).to(dtype)
+        if config.frame_positions:
+            tokens = tokens + frame_positions(num_frames, config.width, latents.device).to(dtype)[:, None]
 
         time = self.time_embedder(timestep.view(batch, -1))  # (B, 1 or t, C)
         spatial_condition = time + self._size_condition(height_width, time)

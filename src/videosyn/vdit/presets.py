@@ -25,6 +25,7 @@ NANO = VDiTConfig(
     activation="gelu",
     qk_norm="layer",
     frame_count_conditioning=True,
+    frame_positions=True,
 )
 """shipped in the package; trains on two CPU cores"""
 
@@ -35,6 +36,7 @@ SMALL = VDiTConfig(
     depth=16,
     num_heads=12,
     frame_count_conditioning=True,
+    frame_positions=True,
     fps_conditioning=True,
     size_conditioning=True,
 )
