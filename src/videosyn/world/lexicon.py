@@ -55,7 +55,7 @@ FUNCTION_WORDS = frozenset(
     """a an the this that which who some one its it is are be being there here of in on at by to from into off among
     after with and as while for then also very just another each other during through across along both animation clip
     video photo picture image film movie render scene view style watch see show showing shows coloured
-    colored""".split()  # noqa: SIM905
+    colored""".split()
 )
 """Words that carry no attribute of their own and are not news to anyone."""
 
