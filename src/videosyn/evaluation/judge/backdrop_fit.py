@@ -46,6 +46,12 @@ def fit_backdrop(still: Tensor, style: str) -> Backdrop:
         entry = bank.entries[index]
         best.setdefault((entry.place, entry.light), (float(cost[index]), entry))
     candidates = list(best.values())[:NUM_CANDIDATES]  # in order of cost
+    first = candidates[0][1]
+    for index in cost.argsort()[:40].tolist():  # another start, for another part of the same world
+        entry = bank.entries[index]
+        if (entry.place, entry.light) == (first.place, first.light) and entry.phase != first.phase:
+            candidates.append((float(cost[index]), entry))
+            break
     target = even(F.avg_pool2d(still[None], 2))[0]
     fitted = [_refine(target, entry) for cost, entry in candidates if cost < NEAR_BEST * candidates[0][0]]
     return min(fitted, key=lambda pair: pair[1])[0]

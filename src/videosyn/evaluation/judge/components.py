@@ -63,9 +63,13 @@ def find_all(lenient: Tensor, strict: Tensor) -> list[list[Patch]]:
 
 
 def _around(patch: Patch, wide: list[Patch]) -> Patch | None:
-    """The patch of the strict distance that reaches beyond this one, if any does."""
+    """The patch and the strict distance's patch that reaches beyond it, together, if there is one."""
     beyond = [other for other in wide if patch.touches(other) and other.box[2] > 1.1 * patch.box[2]]
-    return max(beyond, key=lambda other: other.energy, default=None)
+    if not beyond:
+        return None
+    other = max(beyond, key=lambda each: each.energy)
+    corner = min(patch.left, other.left), min(patch.top, other.top)
+    return Patch(*corner, max(patch.right, other.right), max(patch.bottom, other.bottom), other.energy)
 
 
 def find_patches(gaps: Tensor, threshold: float = THRESHOLD) -> list[list[Patch]]:

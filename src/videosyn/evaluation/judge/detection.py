@@ -19,16 +19,23 @@ LEAST_GAIN = 2.5
 """What a thing must explain at least, in squared difference times pixels; the faintest things of the world explain
 2.
 """
-LEAST_ENERGY = 0.5
+LEAST_OVERLOOKED = 12.0
+"""What a thing must explain that no patch hints at."""
+WORTH = 2.0
+"""What a thing more must explain to be believed."""
+LEAST_ENERGY = 0.1
 """What must be left in a patch, in the same measure, for another thing to be looked for."""
 LEAST_SHARE = 0.04
 """A second thing in the same patch must explain this share of what the first does."""
 NUM_PROMISING = 14
 """Pairs of kind and colour that are compared closely."""
-NUM_TRIES = 5
-"""Kinds and colours whose best places are looked at more closely."""
-STEPS = (0.15, 0.08, 0.04, 0.02)
-"""How far a box is moved and scaled to fit better, as shares of its side, round by round."""
+ROUNDS = ((0.15, 5), (0.08, 3), (0.04, 2), (0.02, 2))
+"""How far a box is moved and scaled to fit better, as a share of its side, and how many kinds and colours are still in,
+round by round."""
+KNOWN_ROUNDS = ((0.10, 1), (0.04, 1))
+"""The same for a thing whose kind and colour are known."""
+MOST_FIT = 2.4
+"""What explains more than this within its outline explains what is outside."""
 LEAST_FIT = 0.6
 """Share of the unexplained in its outline that a thing must explain to count as one."""
 
@@ -63,6 +70,8 @@ class Frame:
     gap: Tensor
     """(H, W) distance to the empty world where its ground may bear any shadow."""
     patches: tuple[Patch, ...]
+    places: list[Box]
+    """Where a thing may stand that no patch shows, as it is too much like the ground."""
 
     def open_view(self) -> Tensor:
         """(H, W) of ones."""
@@ -70,30 +79,50 @@ class Frame:
 
 
 def detect(frame: Frame, gallery: Gallery) -> list[Found]:
-    """The things of a frame, strongest first: the best one is taken, what it explains is set aside, until little is
-    left.
+    """The things of a frame, strongest first. Patches are taken for things, or for pieces of larger ones, whichever
+    explains more; a thing more must be worth it.
     """
+    tries = [_search(frame, gallery, whole) for whole in (True, False)]
+    found = max(tries, key=lambda found: sum(each.gain - WORTH for each in found))
+    return sorted([*found, *_overlooked(frame, found, gallery)], key=lambda thing: -thing.gain)
+
+
+def _search(frame: Frame, gallery: Gallery, whole: bool) -> list[Found]:
+    """The best thing is taken, what it explains is set aside, until little is left."""
     found: list[Found] = []
     left = frame.open_view()
     for patch in frame.patches[:MOST_THINGS]:
-        window = _window(patch, left)
-        if float((frame.gap.square() * left * window).sum()) < LEAST_ENERGY:
+        if float((frame.gap.square() * left * _window(patch, left)).sum()) < LEAST_ENERGY:
             continue  # what was found before explains this patch too
-        in_patch = _in_patch(frame, left, patch, gallery)
-        for thing in in_patch:
+        for thing in _in_patch(frame, left, patch, gallery, whole):
             left = left * (1.0 - grown(cover_of(thing, gallery, left.shape)))
-        found += in_patch
-    return sorted(found, key=lambda thing: -thing.gain)
+            found.append(thing)
+    return found
 
 
-def _in_patch(frame: Frame, left: Tensor, patch: Patch, gallery: Gallery) -> list[Found]:
+def _overlooked(frame: Frame, found: list[Found], gallery: Gallery) -> list[Found]:
+    """Things that no patch hints at, besides those found."""
+    left = frame.open_view()
+    for thing in found:
+        left = left * (1.0 - grown(cover_of(thing, gallery, left.shape)))
+    more: list[Found] = []
+    while len(found) + len(more) < MOST_THINGS:
+        thing = best_thing(evidence(frame.picture, frame.empty, left, frame.open_view()), frame.places, gallery)
+        if thing is None or thing.gain < LEAST_OVERLOOKED:
+            break
+        left = left * (1.0 - grown(cover_of(thing, gallery, left.shape)))
+        more.append(thing)
+    return more
+
+
+def _in_patch(frame: Frame, left: Tensor, patch: Patch, gallery: Gallery, whole: bool) -> list[Found]:
     """The one or two things of a patch; `left` (H, W) is 0 where things found before explain what is seen."""
     free = frame.open_view()
     window = _window(patch, left)
     found: list[Found] = []
     queue = [patch]
     while queue and len(found) < 2:
-        proposals = _proposals(queue[0], whole=not found)
+        proposals = _proposals(queue[0], whole, first=not found)
         thing = best_thing(evidence(frame.picture, frame.empty, left, free), proposals, gallery)
         if thing is None or (found and thing.gain < LEAST_SHARE * found[0].gain):
             break
@@ -118,22 +147,23 @@ def best_thing(planes: Tensor, boxes: list[Box], gallery: Gallery, entries: Tens
     With `entries` the thing is known to be one of these, and must not only explain much but leave little unexplained
     within its outline: it is looked for, not guessed at.
     """
-    coarse = torch.tensor(boxes)
+    tries = torch.tensor(boxes)
     known = entries is not None
     if entries is None:
-        entries = _promising(gains(planes, coarse, gallery, gallery.coarse).amax(0), gallery)
-    score = _score(planes, coarse, gallery, entries, known)  # (n, C)
-    tries = coarse[_different(score, gallery, entries, 1 if known else NUM_TRIES)]
-    for step in STEPS:
+        score = gains(planes, tries, gallery, gallery.coarse)
+        entries = _promising(score, gallery, gallery.coarse, NUM_PROMISING)
+    score = _score(planes, tries, gallery, entries, known)  # (n, C)
+    for step, kept in KNOWN_ROUNDS if known else ROUNDS:
+        tries = tries[_different(score, gallery, entries, kept)]
+        if not known and step < ROUNDS[0][0]:
+            entries = _promising(score, gallery, entries, 2 * kept)
         tries = around(tries, step)
         score = _score(planes, tries, gallery, entries, known)
-        if step > STEPS[-1]:
-            tries = tries[_different(score, gallery, entries, 1 if known else 2)]
     where, best = divmod(int(score.argmax()), score.shape[1])
     entry, box = int(entries[best]), tries[where]
     gain = float(gains(planes, box[None], gallery, entries[best : best + 1]))
     fit = gain / max(float(_covered(planes, box[None], gallery, entries[best : best + 1])), 1e-6)
-    if gain < LEAST_GAIN or fit < LEAST_FIT:
+    if gain < LEAST_GAIN or not LEAST_FIT < fit < MOST_FIT:
         return None
     x, y, side = box.tolist()
     wide, tall = (gallery.size[entry] * side / 2).tolist()
@@ -199,11 +229,11 @@ def _again(thing: Found, planes: Tensor, gallery: Gallery) -> Found:
     return best_thing(planes, _near(thing.box), gallery) or thing
 
 
-def _promising(score: Tensor, gallery: Gallery) -> Tensor:
-    """All entries of the kinds and colours whose stand-ins score best (C,): indices into the gallery."""
-    table = _table(score, gallery, gallery.coarse)
+def _promising(score: Tensor, gallery: Gallery, entries: Tensor, count: int) -> Tensor:
+    """All entries of the kinds and colours that score best, from scores (n, C): indices into the gallery."""
+    table = _table(score.amax(0), gallery, entries)
     kept = torch.zeros(table.numel(), dtype=torch.bool)
-    kept[table.flatten().argsort(descending=True)[:NUM_PROMISING]] = True
+    kept[table.flatten().argsort(descending=True)[:count]] = True
     return kept[gallery.kind * len(COLOUR_VALUES) + gallery.colour].nonzero()[:, 0]
 
 
@@ -227,22 +257,21 @@ def _near(box: Box) -> list[Box]:
     return [(x + dx * side, y + dy * side, side) for dx in (-0.15, 0.0, 0.15) for dy in (-0.12, 0.0, 0.12)]
 
 
-def _proposals(patch: Patch, whole: bool) -> list[Box]:
-    """Where in a patch a thing may be: all of it, or, as things may touch, parts of it."""
+def _proposals(patch: Patch, whole: bool, first: bool) -> list[Box]:
+    """Where a thing may be, seen from a patch: all of it, a part of it, as things may touch, or, unless it is `whole`,
+    something larger, parts of which are too like the backdrop to show. `first`: nothing was found in the patch before.
+    """
     x, y, side = patch.box
     boxes = [(x, y, side * scale) for scale in (1.0, 0.88)]
-    for share in (1.15, 1.3) if whole else (1.6, 1.3, 1.0, 0.8):  # parts of it may be too like the backdrop to show
+    shares: tuple[float, ...] = (0.85, 0.7, 0.55) if first else (1.0, 0.8)
+    if not whole:
+        shares += (1.15, 1.3) if first else (1.3, 1.6)
+    for share in shares:
         part = share * side
         for px in (x, patch.left + part / 2, patch.right - part / 2):
             boxes += [(px, patch.top + part / 2, part), (px, patch.bottom - part / 2, part)]
-    if whole:
-        for share in (0.85, 0.7, 0.55):
-            part = share * side
-            for px in (patch.left + part / 2, patch.right - part / 2, x):
-                boxes += [(px, patch.top + part / 2, part), (px, patch.bottom - part / 2, part)]
-    if patch.wider is not None:
-        boxes += _proposals(patch.wider, whole)
-        _, middle, _ = patch.wider.box
+    if patch.wider is not None and not whole:
+        boxes += _proposals(patch.wider, whole, first)
         tall = patch.wider.bottom - patch.wider.top
-        boxes += [(x, middle, tall * share) for share in (1.0, 0.88)]
+        boxes += [(x, patch.wider.box[1], tall * share) for share in (1.0, 0.88)]
     return boxes

@@ -18,19 +18,22 @@ from videosyn.evaluation.judge.backdrop_fit import behind, cost_of, fit_backdrop
 from videosyn.evaluation.judge.bank import SUNLESS, Backdrop, draw, turn_of
 from videosyn.evaluation.judge.camera import find_camera
 from videosyn.evaluation.judge.components import find_all
-from videosyn.evaluation.judge.detection import Found, Frame, detect
+from videosyn.evaluation.judge.detection import Box, Found, Frame, detect
 from videosyn.evaluation.judge.gallery import Gallery, gallery_for
 from videosyn.evaluation.judge.motion import Path, motion_of, path_of
 from videosyn.evaluation.judge.picture import BINOMIAL, Picture, even, prepare, smoothed
 from videosyn.evaluation.judge.relation import relate
 from videosyn.evaluation.judge.texture import blockiness, strokiness, unblocked, unpainted
 from videosyn.evaluation.judge.tracks import Track, follow, identify, telling_frames
+from videosyn.world.layout import FOCAL, View
 from videosyn.world.parsed import NamedThing, Parsed
 
 PAINTERLY = 0.22
 """Share of the field of strokes from which a clip is painterly: 0.4 blurred, 0.04 at most in any other style."""
 BLOCKY = 1.25
 """Ratio of steps from which a clip is pixel art."""
+STANDING = {5.1: (1.7,), 6.0: (1.3, 1.7), 7.8: (1.9,)}
+"""Depths at which things stand, and their common sizes there, in units of the world."""
 UNDECIDED = 1.5
 """A style whose backdrop fits worse than the best by this factor is out; else the things decide."""
 WORST_BACKDROP = 0.048
@@ -106,8 +109,9 @@ def _things(picture: Picture, camera: str, backdrop: Backdrop, cost: float) -> E
     gaps = distance(seen, even(lenient))
     patches = find_all(gaps, distance(seen, even(strict)))
     smooth = unblocked if backdrop.style == "pixel art" else partial(smoothed, kernel=BINOMIAL)
+    places = standing_places(backdrop, picture.view)
     frames = [
-        Frame(*each, tuple(patch))
+        Frame(*each, tuple(patch), places)
         for *each, patch in zip(smooth(seen), smooth(even(strict)), gaps, patches, strict=True)
     ]
     gallery, first = _lit(frames[0], undone(backdrop))
@@ -135,6 +139,19 @@ def describe(evidence: Evidence) -> Parsed:
         style=evidence.backdrop.style,
         relation=relation,
     )
+
+
+def standing_places(backdrop: Backdrop, view: View) -> list[Box]:
+    """Boxes, in pixels, in which things of common sizes would stand on the ground, near, in the middle and far."""
+    camera = backdrop.camera(view, 0.0)
+    boxes = []
+    for depth, sizes in STANDING.items():
+        foot = (view.up - camera.horizon + FOCAL * camera.height / depth) / view.pixel
+        for size in sizes:
+            side = size * FOCAL / depth / view.pixel
+            columns = range(int(side / 3), int(view.width - side / 3), max(3, int(side / 4)))
+            boxes += [(float(x), foot - 0.47 * side, side) for x in columns]
+    return boxes
 
 
 def distance(one: Tensor, other: Tensor) -> Tensor:

@@ -25,6 +25,8 @@ UPWARDS = 0.14
 """Way up or down from which a thing rises or falls."""
 BOUNCE = 0.14
 """Height above both ends from which a thing bounces."""
+LEAST_WHOLE = 4
+"""Key frames that show all of a thing from which the others, where the frame cuts it, are not needed."""
 CHANGE = 0.012
 """Mean change of pixels, on the even scale, from which a standing thing turns."""
 DOUBT = 0.06
@@ -52,7 +54,8 @@ class Path:
 def path_of(track: Track, turns: Sequence[float], view: View) -> Path:
     """The path of a track under a camera that turns so."""
     path = Path([], [], [], [])
-    for frame, found in track.seen:
+    whole = [(frame, found) for frame, found in track.seen if found.bounds[0] >= 0 and found.bounds[2] <= view.width]
+    for frame, found in whole if len(whole) >= LEAST_WHOLE else track.seen:
         left, top, right, bottom = found.bounds
         screen = (left + right) / 2 * view.pixel - view.across
         path.x.append(FOCAL * math.tan(math.atan(screen / FOCAL) + turns[frame]))

@@ -25,7 +25,7 @@ def relate(motions: Sequence[str | None], paths: Sequence[Path]) -> tuple[str | 
     if len(movers) == 1:
         return "passes behind", (movers[0], 1 - movers[0])
     across = _mean(paths[0].x) - _mean(paths[1].x)
-    feet = [min(path.foot) for path in paths]
+    feet = [_low(path.foot) for path in paths]
     upper = 0 if feet[0] > feet[1] else 1
     lower = 1 - upper
     head = feet[lower] + _mean(paths[lower].height)
@@ -38,3 +38,8 @@ def relate(motions: Sequence[str | None], paths: Sequence[Path]) -> tuple[str | 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+def _low(values: Sequence[float]) -> float:
+    """The lower quartile: where a foot is when it is on the ground, whatever one frame says."""
+    return sorted(values)[len(values) // 4]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import combinations, permutations
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,8 @@ SMALLEST_SIDE_PX = 13.5
 """Longer side at the working size that a thing has beside another; the world's smallest has 16."""
 GROUND_BEGINS_PX = 12.0
 """How far below the horizon a thing's foot must be for it to stand; the farthest stands 28 below."""
+REACH = ((0.0, 0.0), (-0.2, 0.0), (0.2, 0.0), (0.0, -0.2), (0.0, 0.2), (0.0, -0.4), (0.0, 0.4))
+"""Where a thing is looked for around its last place, as shares of its side."""
 ALIKE = 0.012
 """Largest mean change over a patch of 6 pixels, on the even scale, in which nothing has moved."""
 
@@ -133,6 +135,7 @@ def follow(frames: Sequence[Frame], things: list[tuple[str, str, dict[int, Found
     """
     by_foot = sorted(range(len(things)), key=lambda index: -max(found.bounds[3] for found in things[index][2].values()))
     by_gain = sorted(range(len(things)), key=lambda index: -max(found.gain for found in things[index][2].values()))
+    mistakable = len({colour for _, colour, _ in things}) < len(things) or _overlap(things)
     entries = [_entries_of(kind, colour, gallery) for kind, colour, _ in things]
     places: list[list[Found | None]] = [[] for _ in things]
     for number, frame in enumerate(frames):
@@ -143,12 +146,22 @@ def follow(frames: Sequence[Frame], things: list[tuple[str, str, dict[int, Found
         proposals = [_proposals(frame, number, things[index][2], places[index]) for index in range(len(things))]
         tries = [
             _placed(frame, order, proposals, entries, gallery)
-            for order in ([by_foot] if by_foot == by_gain else [by_foot, by_gain])
+            for order in ([by_foot] if by_foot == by_gain or not mistakable else [by_foot, by_gain])
         ]
         best = max(tries, key=lambda placed: sum(found.gain for found in placed if found is not None))
         for index, found in enumerate(best):
             places[index].append(found)
     return [Track(kind, colour, tuple(places[index])) for index, (kind, colour, _) in enumerate(things)]
+
+
+def _overlap(things: list[tuple[str, str, dict[int, Found]]]) -> bool:
+    """Whether any two things' boxes overlap in a frame in which both were identified."""
+    for (_, _, one), (_, _, other) in combinations(things, 2):
+        for frame in one.keys() & other.keys():
+            a, b = one[frame].bounds, other[frame].bounds
+            if min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1]):
+                return True
+    return False
 
 
 def _placed(
@@ -179,13 +192,13 @@ def _proposals(frame: Frame, number: int, known: dict[int, Found], before: list[
     if number in known:
         return [known[number].box]
     boxes: list[Box] = []
-    for patch in frame.patches[:4]:
+    for patch in frame.patches[:3]:
         x, y, side = patch.box
-        boxes += [(x, y, side), (x, y, side * 0.9), (x, y, side * 1.15)]
+        boxes += [(x, y, side), (x, y, side * 0.9)]
     past = [found.box for found in before if found is not None]
     if past:
         x, y, side = past[-1]
-        boxes += [(x + dx * side, y + dy * side, side) for dx in (-0.2, 0.0, 0.2) for dy in (-0.2, 0.0, 0.2)]
+        boxes += [(x + dx * side, y + dy * side, side) for dx, dy in REACH]
         if len(past) > 1:
             boxes.append((2 * x - past[-2][0], 2 * y - past[-2][1], side))
     return boxes
