@@ -1,0 +1,122 @@
+"""Every threshold of curation in one typed config: YAML and flags. Torch-free. Next: `stages.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from videosyn.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class ShotsConfig:
+    """Where the cuts are, and how long a clip may be."""
+
+    detector: Literal["adaptive", "content"] = "adaptive"
+    """PySceneDetect's detector that proposes cuts."""
+    threshold: float = 0.0
+    """The detector's threshold; 0: its default (adaptive 3, content 27)."""
+    confirm: bool = True
+    """Whether a proposed cut must also change the picture for good: flashes and fast motion do not."""
+    min_seconds: float = 2.0
+    """Shorter shots are dropped."""
+    max_seconds: float = 20.0
+    """Longer shots are divided evenly."""
+    frames_per_clip: int = 3
+    """Full-resolution frames kept for the stages that look at pictures."""
+    span_seconds: float = 300.0
+    """Sources are scanned in spans of this length, so that no task lasts long."""
+
+
+@dataclass(frozen=True)
+class DedupConfig:
+    """Which clips show the same."""
+
+    enabled: bool = True
+    clip_model: str = ""
+    """Folder or hub id of CLIP weights; empty: perceptual hashes."""
+    max_cosine: float = 0.9
+    """With CLIP: of a pair above it the shorter goes."""
+    max_hash_distance: int = 8
+    """With hashes: bits of 64 in which frames that show the same may differ."""
+    min_overlap: float = 0.5
+    """With hashes: part of the shorter clip that must be found in the longer."""
+
+
+@dataclass(frozen=True)
+class AestheticsConfig:
+    enabled: bool = True
+    clip_model: str = ""
+    """Folder or hub id of CLIP weights (ViT-L/14 for LAION's head)."""
+    head: str = ""
+    """LAION's aesthetic head: a file or hub id. Empty: the photometric score."""
+    min_score: float = 4.5
+    """With the head, 0 to 10: below it a clip goes."""
+    min_photometric: float = 2.0
+    """Without the head, the photometric score, 0 to 10: below it a clip goes."""
+
+
+@dataclass(frozen=True)
+class MotionConfig:
+    enabled: bool = True
+    threshold: float = 12.0
+    """Grey levels (of 255) that a pixel must change by to count as moving."""
+    min_score: float = 0.002
+    """Mean share of moving pixels below which a clip is static."""
+    peak: float = 0.5
+    """A frame whose share exceeds this, and its neighbours' by `peak_rise`, is an abrupt change."""
+    peak_rise: float = 0.35
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    enabled: bool = True
+    max_area_px: int = 20000
+    """Largest area of overlaid text, in pixels."""
+    reference_height_px: int = 720
+    """Size at which that area is meant; 0: the paper's plain rule, in the frame's own pixels."""
+    confirm: bool = True
+    """Whether a box counts only if its text can be read."""
+    min_confidence: float = 0.8
+    min_characters: int = 2
+
+
+@dataclass(frozen=True)
+class CaptionsConfig:
+    captioner: str = "none"
+    """`none`, `sidecar` (SOURCE.txt, .json or .jsonl), or the folder or hub id of a vision language model."""
+    prompt: str = "Describe this video in detail, in one paragraph."
+    num_frames: int = 3
+    max_tokens: int = 200
+
+
+@dataclass(frozen=True)
+class WriteConfig:
+    stream_copy: bool = True
+    """Copy packets where a clip begins and ends on keyframes; else encode H.264."""
+    crf: int = 18
+    """H.264 constant rate factor: 18 looks like the source."""
+    shards: bool = False
+    """Also write WebDataset shards and partitioned Parquet, for millions of clips."""
+
+
+@dataclass(frozen=True)
+class CurationConfig:
+    """All of it."""
+
+    shots: ShotsConfig = field(default_factory=ShotsConfig)
+    dedup: DedupConfig = field(default_factory=DedupConfig)
+    aesthetics: AestheticsConfig = field(default_factory=AestheticsConfig)
+    motion: MotionConfig = field(default_factory=MotionConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    captions: CaptionsConfig = field(default_factory=CaptionsConfig)
+    write: WriteConfig = field(default_factory=WriteConfig)
+    device: str = "auto"
+    """For the stages that run models."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.shots.min_seconds <= self.shots.max_seconds:
+            raise UserError(
+                f"shots.min_seconds must be above 0 and at most max_seconds {self.shots.max_seconds:g}, "
+                f"got {self.shots.min_seconds:g}"
+            )
