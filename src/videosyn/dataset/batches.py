@@ -6,7 +6,7 @@ Every bucket walks through all its clips in an order shuffled anew each epoch. U
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from random import Random
 
@@ -17,6 +17,7 @@ from videosyn.dataset.buckets import Bucket, bucket_of_step
 from videosyn.dataset.latent_cache import LatentCache
 from videosyn.dataset.world_clips import WorldClips, render_clips, scenes_of
 from videosyn.world.caption import caption
+from videosyn.world.footprint import footprint
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ class LatentBatch:
     captions: tuple[str, ...]
     """"" where the caption is left out."""
     latents: Tensor
+    things: Tensor | None = None
+    """Where the scenes' things are: bool (B, t, h, w). None: not asked for."""
 
     @property
     def size(self) -> int:
@@ -143,6 +146,10 @@ class CaptionedLatents:
     cache: LatentCache
     seed: int
     caption_dropout: float
+    fps: float = 8.0
+    with_things: bool = False
+    """Whether batches say where the things are."""
+    _footprints: dict[tuple[str, int], Tensor] = field(default_factory=dict, repr=False)
 
     def batch(self, step: int, buckets: Sequence[Bucket], sizes: Sequence[int]) -> LatentBatch:
         """The batch of a step. One-frame buckets take the cache's images and the first frames of its clips."""
@@ -152,7 +159,16 @@ class CaptionedLatents:
         picked = tuple(seeds[chosen].tolist())
         frames = plan.bucket.frames
         captions = tuple(self._caption(seed, step, index, frames) for index, seed in enumerate(picked))
-        return LatentBatch(plan.bucket.name, step, frames, picked, captions, latents[chosen])
+        things = torch.stack([self._footprint(plan.bucket, seed) for seed in picked]) if self.with_things else None
+        return LatentBatch(plan.bucket.name, step, frames, picked, captions, latents[chosen], things)
+
+    def _footprint(self, bucket: Bucket, scene_seed: int) -> Tensor:
+        """Worked out once for each clip: (t, h, w)."""
+        key = (bucket.name, scene_seed)
+        if key not in self._footprints:
+            scene = scenes_of([scene_seed], self.cache.split)[0]
+            self._footprints[key] = footprint(scene, bucket.frames, bucket.height, bucket.width, self.fps)
+        return self._footprints[key]
 
     def _caption(self, scene_seed: int, step: int, index: int, num_frames: int) -> str:
         rng = Random(f"caption/{self.seed}/{step}/{index}")

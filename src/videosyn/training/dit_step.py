@@ -21,6 +21,7 @@ from videosyn.training.sheets import write_sheet
 from videosyn.vdit.model import VDiT
 from videosyn.vidvae.model import VidVAE
 from videosyn.world.caption import caption
+from videosyn.world.footprint import footprint
 
 PROMPTS = (
     "a red ball bounces on the grass at sunset",
@@ -98,12 +99,17 @@ class DiTStep:
         return self.clips.batch(step, buckets, sizes)
 
     def loss(self, batch: LatentBatch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        return self._error(batch, generator).mean(), {}
+        error = self._error(batch, generator)
+        if batch.things is None:
+            return error.mean(), {}
+        weight = 1.0 + (self.options.thing_weight - 1.0) * batch.things.to(self.device).float()  # (B, t, h, w)
+        return (error * weight).mean() / weight.mean(), {"plain_loss": error.mean().item()}
 
     def validate(self) -> dict[str, float]:
         generator = torch.Generator(self.device).manual_seed(1)
-        errors = [self._error(batch, generator) for batch in self._validation]
-        return {"val/loss": torch.cat(errors).mean().item()}
+        error = torch.cat([self._error(batch, generator) for batch in self._validation])  # (N, t, h, w)
+        things = torch.cat([batch.things for batch in self._validation if batch.things is not None])
+        return {"val/loss": error.mean().item(), "val/things": error[things.to(self.device)].mean().item()}
 
     def sheet(self, path: Path) -> None:
         films = self.pipeline(PROMPTS, num_steps=self.options.sheet_steps)
@@ -114,7 +120,7 @@ class DiTStep:
         self.pipeline.save_pretrained(folder)
 
     def _error(self, batch: LatentBatch, generator: torch.Generator) -> Tensor:
-        """Mean squared error of the prediction for each clip, fp32 (B,), at times and noise from the generator."""
+        """Squared error of the prediction, mean over channels: fp32 (B, t, h, w); times and noise from the generator."""
         latents = batch.latents.to(self.device).float()
         text = self.text_encoder.encode(batch.captions)
         num_tokens = self._tokens(latents.shape[2:])
@@ -124,7 +130,7 @@ class DiTStep:
         fps = torch.full((len(latents),), self.options.fps, device=self.device)
         prediction = self.vdit(noisy, self.objective.timestep(times), text.features, text.mask, fps)
         error = prediction.float() - self.objective.target(latents, noise, times)
-        return error.square().flatten(1).mean(1)
+        return error.square().mean(1)
 
     def _tokens(self, latent_size: tuple[int, ...] | torch.Size) -> int:
         frames, height, width = latent_size
@@ -146,10 +152,16 @@ class DiTStep:
         captions = tuple(
             caption(scene, Random(scene.seed), bucket.frames, "full") for scene in scenes_of(seeds, "held-out")
         )
+        things = torch.stack(
+            [
+                footprint(scene, bucket.frames, bucket.height, bucket.width, self.options.fps)
+                for scene in scenes_of(seeds, "held-out")
+            ]
+        )
         size = self.options.batch_size
         return [
-            LatentBatch(bucket.name, 0, bucket.frames, seeds[low : low + size], captions[low : low + size], part)
-            for low, part in zip(range(0, len(seeds), size), latents.split(size))
+            LatentBatch(bucket.name, 0, bucket.frames, seeds[low : low + size], captions[low : low + size], *parts)
+            for low, *parts in zip(range(0, len(seeds), size), latents.split(size), things.split(size))
         ]
 
 

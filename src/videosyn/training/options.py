@@ -144,6 +144,10 @@ class DiTTraining(Training):
     """Folder of clips rendered before, used where it has those that the cache wants. Empty: none."""
     caption_dropout: float = 0.1
     """Part of the captions left out, for guidance."""
+    thing_weight: float = 1.0
+    """Weight of the error where the scene's things are, against 1 elsewhere. They are small; prompts speak of them."""
+    text_steps: int = 0
+    """Steps of 128 captions in which the text encoder first learns, alone, to read what captions say."""
     image_phase_fraction: float = 0.15
     """First part of the budget, in which images are most of the batches."""
     image_phase_share: float = 0.8
@@ -164,6 +168,10 @@ class DiTTraining(Training):
         buckets = parse_buckets(self.buckets)
         if all(bucket.frames == 1 for bucket in buckets):
             raise UserError(f"at least one bucket must have more than 1 frame, got {', '.join(self.buckets)}")
+        if self.thing_weight <= 0:
+            raise UserError(f"thing_weight must be above 0, got {self.thing_weight:g}")
+        if self.text_steps < 0:
+            raise UserError(f"text_steps must not be negative, got {self.text_steps}")
         for name in ("caption_dropout", "image_phase_fraction", "image_phase_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")

@@ -72,6 +72,7 @@ def run_dit(options: DiTTraining) -> str:
     from videosyn.text.tokenizer import WordTokenizer
     from videosyn.training.dit_step import DiTStep
     from videosyn.training.loop import train
+    from videosyn.training.reading import learn_to_read
     from videosyn.vdit import presets
     from videosyn.vdit.model import VDiT
     from videosyn.world.caption import vocabulary
@@ -102,13 +103,18 @@ def run_dit(options: DiTTraining) -> str:
         rendered=options.rendered or None,
         on_shard=_counter("latents"),
     )
-    clips = CaptionedLatents(LatentCache(shards, "train"), options.seed, options.caption_dropout)
+    cache = LatentCache(shards, "train")
+    weighted = options.thing_weight != 1.0
+    clips = CaptionedLatents(cache, options.seed, options.caption_dropout, options.fps, with_things=weighted)
     torch.manual_seed(options.seed)
     tokenizer = WordTokenizer.from_words(vocabulary())
     vdit = VDiT(config).to(device, dtype)
     width = config.text_width
     text_config = NanoTextEncoderConfig(len(tokenizer), width=width, num_heads=max(1, width // 64))
-    text_encoder = NanoTextEncoder(text_config, tokenizer).to(device, dtype)
+    text_encoder = NanoTextEncoder(text_config, tokenizer).to(device)
+    if options.text_steps:
+        learn_to_read(text_encoder, options.text_steps, options.seed, Path(options.out) / "text")
+    text_encoder = text_encoder.to(dtype)
     step = DiTStep(options, vdit, text_encoder, vae.to(device, dtype), FlowMatching(options.base_tokens), clips)
     return train(options, step)
 

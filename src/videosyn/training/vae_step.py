@@ -18,14 +18,9 @@ from videosyn.training.sheets import write_sheet
 from videosyn.vidvae.losses import vae_loss
 from videosyn.vidvae.model import VidVAE
 
-NOT_MATRICES = (
-    "encoder.conv_in",
-    "encoder.conv_out",
-    "encoder.quant_conv",
-    "decoder.post_quant_conv",
-    "decoder.conv_out",
-)
-"""First and last layers: AdamW's, as are all norms and biases."""
+NOT_MATRICES = ("encoder.conv_in", "decoder.post_quant_conv", "decoder.conv_out")
+"""Layers on pixels and latents: AdamW's, as are all norms and biases. The encoder's last layers are Muon's: under AdamW
+the latents grow and the divergence with them (image crops, 100 CPU seconds: 28.8 dB against 27.4)."""
 
 
 class VAEStep:

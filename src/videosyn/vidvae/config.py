@@ -35,6 +35,8 @@ class VidVAEConfig:
     """`group`: GroupNorm over each frame. `channel`: over the channels of each position alone."""
     norm_groups: int = 32
     """Groups of the GroupNorm."""
+    norm_out: bool = True
+    """Whether encoder and decoder normalise before their last convolution. Over few channels that loses amplitude."""
     resample: Literal["pool", "shuffle"] = "pool"
     """Between scales. `pool`: the image VAE's strided convolution, then average pooling in time; nearest neighbours
     upwards. `shuffle`: convolutions around space-and-time-to-depth shortcuts, lossless where the widths allow."""

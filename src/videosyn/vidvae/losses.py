@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 GRADIENT_WEIGHT = 0.7
-SQUARE_WEIGHT = 1.5
+SQUARE_WEIGHT = 4.0
 KL_WEIGHT = 3e-4
 
 
@@ -22,7 +22,7 @@ def gradient_l1(error: Tensor) -> Tensor:
 
 
 def reconstruction_loss(reconstruction: Tensor, video: Tensor) -> Tensor:
-    """L1 + 0.7 L1 of the gradients in space and time + 1.5 MSE, in fp32. Both (B, 3, T, H, W) in [-1, 1]; a scalar."""
+    """L1 + 0.7 L1 of the gradients in space and time + 4 MSE, in fp32. Both (B, 3, T, H, W) in [-1, 1]; a scalar."""
     error = reconstruction.float() - video.float()
     return error.abs().mean() + GRADIENT_WEIGHT * gradient_l1(error) + SQUARE_WEIGHT * error.square().mean()
 

@@ -76,7 +76,7 @@ class Encoder(nn.Module):
                 width = widths[scale + 1]
             self.scales.append(Scale(blocks, step))
         self.middle = Middle(config, width, coarsest) if config.middle_attention else None
-        self.norm_out = make_norm(config, width)
+        self.norm_out = make_norm(config, width) if config.norm_out else nn.Identity()
         self.conv_out = CausalConv3d(width, 2 * config.latent_channels, (config.time_taps[-1], 3, 3), padding=1)
         self.quant_conv = nn.Conv3d(2 * config.latent_channels, 2 * config.latent_channels, 1)
         nn.init.constant_(self.quant_conv.bias[config.latent_channels :], config.logvar_bias)  # pyright: ignore
@@ -119,7 +119,7 @@ class Decoder(nn.Module):
                 width = widths[scale - 1]
             scales.append(Scale(blocks, step))
         self.scales = nn.ModuleList(scales)  # from the coarsest to the finest
-        self.norm_out = make_norm(config, width)
+        self.norm_out = make_norm(config, width) if config.norm_out else nn.Identity()
         self.conv_out = CausalConv3d(width, 3 * config.patch_size**2, (config.time_taps[0], 3, 3), padding=1)
 
     def forward(self, raw: Tensor, state: CausalState | None = None) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from videosyn.world import styles
 from videosyn.world.backdrop import Cast, backdrops, light_direction, shadows
+from videosyn.world.footprint import rectangle
 from videosyn.world.layout import FOCAL, Camera, Pose, View, lay_out
 from videosyn.world.scene import Scene
 from videosyn.world.solids import COLOUR_VALUES, SOLIDS, Solid
@@ -129,25 +130,9 @@ def _draw_things(picture: Tensor, instances: Sequence[_Instance], view: View) ->
 
 
 def _rectangle(instance: _Instance, view: View) -> tuple[int, int, int, int]:
-    """The pixels a thing may touch: left, top, width, height; empty when it is out of sight."""
-    solid, pose, camera = SOLIDS[instance.kind], instance.pose, instance.camera
-    reach = max(solid.half_extent) * 1.42 if instance.kind in ("cube", "house") else max(solid.half_extent)
-    near = max(pose.z - reach * pose.size, 0.5)
-    far = pose.z + reach * pose.size
-    scale = FOCAL / near
-    left, right = (
-        pose.x * (FOCAL / pose.z) - reach * pose.size * scale,
-        pose.x * (FOCAL / pose.z) + reach * pose.size * scale,
-    )
-    top_y, base_y = pose.lift + solid.height * pose.size - camera.height, pose.lift - camera.height
-    top = camera.horizon + max(top_y * FOCAL / near, top_y * FOCAL / far)
-    base = camera.horizon + min(base_y * FOCAL / near, base_y * FOCAL / far)
+    """The pixels a thing and its outline may touch: left, top, width, height; empty when it is out of sight."""
     slack = 2 + int(OUTLINE_PX * min(view.height, view.width) / 96)
-    x0 = max(int((left + view.across) / view.pixel) - slack, 0)
-    x1 = min(int((right + view.across) / view.pixel) + slack + 1, view.width)
-    y0 = max(int((view.up - top) / view.pixel) - slack, 0)
-    y1 = min(int((view.up - base) / view.pixel) + slack + 1, view.height)
-    return x0, y0, max(x1 - x0, 0), max(y1 - y0, 0)
+    return rectangle(instance.kind, instance.pose, instance.camera, view, slack)
 
 
 def _grouped(
