@@ -1,8 +1,8 @@
 """What a stage is. A stage computes; it knows nothing of ledgers, queues or processes. Next: `pipeline.py`.
 
-Four kinds of unit: a span of a source (`SpanStage`, the one decode), a source with all its clips or all clips of a
-dataset (`GroupStage`), and a clip (`ClipStage`). A stage is made from its config, is cheap to make, and loads what it
-needs in `setup`, once per worker process. Doing a unit again gives the same result.
+Kinds of unit: a path (`PathStage`), a span of a source (`SpanStage`, the one decode), a source (`JoinStage`), all
+living clips of a source or of the dataset (`GroupStage`), and a clip (`ClipStage`). A stage is made from its config, is
+cheap to make, and loads what it needs in `setup`, once per worker process. Doing a unit again gives the same result.
 """
 
 from __future__ import annotations
@@ -43,9 +43,25 @@ class Stage(Protocol):
         ...
 
 
+class PathStage(Stage, Protocol):
+    def process_path(self, path: str, work: Work) -> Source:
+        """What the file is. Raises UserError where it is no video."""
+        ...
+
+
 class SpanStage(Stage, Protocol):
+    def num_spans(self, source: Source) -> int:
+        """How many spans the source is scanned in, at least 1; from the config and what the probe found alone."""
+        ...
+
     def process_span(self, source: Source, span: int, work: Work) -> None:
         """Decodes span number `span` of the source and leaves what it found in `work`."""
+        ...
+
+
+class JoinStage(Stage, Protocol):
+    def process_source(self, source: Source, work: Work) -> list[Clip]:
+        """The source's clips, from what all its spans left in `work`; ids by `records.clip_id`."""
         ...
 
 
