@@ -11,6 +11,7 @@ import torch
 from videosyn.core.errors import UserError
 from videosyn.dataset.latent_cache import load_vae
 from videosyn.sampling.pipeline import VideoSynPipeline
+from videosyn.training import reading
 from videosyn.training.options import DiTTraining, VAETraining
 from videosyn.training.quality import psnr, ssim
 from videosyn.training.run import main, run_dit, run_vae
@@ -91,6 +92,29 @@ def test_the_loss_of_a_step_depends_on_batch_and_noise_alone(tmp_path: Path, vae
         run_dit(dit_options(tmp_path / name, vae_run, max_steps=4))
         runs.append(losses(tmp_path / name / "run"))
     assert runs[0] == runs[1]
+
+
+def test_the_weight_of_things_is_the_loss_where_they_are(tmp_path: Path, vae_run: Path):
+    """The first loss of the same run with weights 1, 3 and 1e6: (1 + 2 share x things) / (1 + 2 share) between."""
+    first = {}
+    for weight in (1.0, 3.0, 1e6):
+        run_dit(
+            dit_options(tmp_path / str(weight), vae_run, max_steps=1, thing_weight=weight, image_phase_fraction=0.0)
+        )
+        lines = (tmp_path / str(weight) / "run" / "metrics.jsonl").read_text().splitlines()
+        first[weight] = next(line for line in map(json.loads, lines) if "loss" in line)
+    everywhere, things = first[1.0]["loss"], first[1e6]["loss"]
+    assert first[3.0]["plain_loss"] == pytest.approx(everywhere, rel=1e-5)
+    share = (first[3.0]["loss"] - everywhere) / (2 * (things - first[3.0]["loss"]))
+    assert 0.02 < share < 0.9
+    assert everywhere < first[3.0]["loss"] < things or everywhere > first[3.0]["loss"] > things
+
+
+def test_the_text_encoder_reads_before_the_run_begins(tmp_path: Path, vae_run: Path, capsys, monkeypatch):
+    monkeypatch.setattr(reading, "NUM_CAPTIONS", 64)
+    run_dit(dit_options(tmp_path, vae_run, max_steps=1, text_steps=2))
+    assert "of answers right" in capsys.readouterr().err
+    assert (tmp_path / "run" / "text" / "tokenizer.json").is_file()
 
 
 def test_a_vdit_for_other_latents_is_refused(tmp_path: Path, vae_run: Path):

@@ -86,7 +86,7 @@ def spoken(seeds: Sequence[int], split: Split, seed: int) -> tuple[list[str], Te
 
 
 def learn_to_read(
-    encoder: NanoTextEncoder, num_steps: int, seed: int, folder: Path, num_captions: int = NUM_CAPTIONS
+    encoder: NanoTextEncoder, num_steps: int, seed: int, folder: Path, num_captions: int | None = None
 ) -> float:
     """Teaches `encoder` (fp32) in place, or takes what `folder` keeps of an earlier lesson.
 
@@ -95,7 +95,7 @@ def learn_to_read(
     if (folder / CONFIG_NAME).is_file():
         load_strict(encoder, load_state(folder), folder)
         return float("nan")
-    texts, right = spoken(range(TRAIN_SEEDS, TRAIN_SEEDS + num_captions), "train", seed)
+    texts, right = spoken(range(TRAIN_SEEDS, TRAIN_SEEDS + (num_captions or NUM_CAPTIONS)), "train", seed)
     device = next(encoder.parameters()).device
     torch.manual_seed(seed)
     reader = Reader(encoder.config.width).to(device)
