@@ -96,6 +96,8 @@ class WriteConfig:
     """Copy packets where a clip begins and ends on keyframes; else encode H.264."""
     crf: int = 18
     """H.264 constant rate factor: 18 looks like the source."""
+    preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = "veryfast"
+    """How long x264 looks for smaller files of the same quality."""
     shards: bool = False
     """Also write WebDataset shards and partitioned Parquet, for millions of clips."""
 

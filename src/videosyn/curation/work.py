@@ -55,6 +55,21 @@ class Work:
                 return file.read()
         return Path(self.root, name).read_bytes()
 
+    @contextmanager
+    def new_file(self, name: str) -> Iterator[Path]:
+        """Yields a local path; what is written there becomes the file `name` when the block ends without an error."""
+        if is_url(self.root):
+            with TemporaryDirectory(prefix="videosyn-") as folder:
+                path = Path(folder, name.rsplit("/", 1)[-1])
+                yield path
+                if path.exists():
+                    _filesystem(self.root).put_file(str(path), f"{self.root}/{name}")
+            return
+        target = Path(self.root, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(target) as hidden:
+            yield hidden
+
     def exists(self, name: str) -> bool:
         if is_url(self.root):
             return _filesystem(self.root).exists(f"{self.root}/{name}")
