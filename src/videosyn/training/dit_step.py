@@ -120,7 +120,7 @@ class DiTStep:
         self.pipeline.save_pretrained(folder)
 
     def _error(self, batch: LatentBatch, generator: torch.Generator) -> Tensor:
-        """Squared error of the prediction, mean over channels: fp32 (B, t, h, w); times and noise from the generator."""
+        """Squared error of the prediction, a mean over channels, fp32 (B, t, h, w). Times and noise: the generator."""
         latents = batch.latents.to(self.device).float()
         text = self.text_encoder.encode(batch.captions)
         num_tokens = self._tokens(latents.shape[2:])
