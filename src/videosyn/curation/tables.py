@@ -1,0 +1,120 @@
+"""What a dataset's user reads: metadata.parquet, a row a kept clip, and rejected.parquet, a row for all else.
+
+metadata.parquet is the table of a Hugging Face VideoFolder: `file_name` and `text`, then where the clip comes from and
+what it is, every score and every label as a column of its own, and the versions of the stages. Rows are sorted by
+source path, then start. The same result gives the same bytes. Next: `report.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videosyn.core.files import atomic_file
+from videosyn.curation.records import Clip, Source
+from videosyn.curation.results import Result
+from videosyn.curation.work import Work
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_FILE = {"file_name": "string", "text": "string"}
+_ORIGIN = {
+    "id": "string",  # of the clip
+    "source": "string",  # first 16 hex digits of the BLAKE2b of the source's content
+    "source_path": "string",
+    "licence": "string",  # empty: unknown
+    "start_s": "double",
+    "end_s": "double",
+    "start_frame": "int64",
+    "num_frames": "int64",
+}
+_SIZE = {"width": "int32", "height": "int32", "fps": "double"}
+_WHY = {"rejected_by": "string", "reason": "string"}
+_BECAME = {"width_px": "width", "height_px": "height", "fps": "fps"}
+"""Scores of the stage `write` that are columns of _SIZE."""
+
+
+def write_tables(result: Result, dataset: Path, work: Work) -> None:
+    """Writes DATASET/metadata.parquet and DATASET/rejected.parquet, each whole or not at all."""
+    import pyarrow.parquet as pq
+
+    rows = {"metadata.parquet": kept_rows(result), "rejected.parquet": rejected_rows(result)}
+    schemas = {"metadata.parquet": kept_schema(result), "rejected.parquet": _schema(result, {**_ORIGIN, **_WHY})}
+    for name, schema in schemas.items():
+        with atomic_file(dataset / name) as hidden:
+            pq.write_table(as_table(rows[name], schema), hidden)
+
+
+def kept_schema(result: Result) -> pa.Schema:
+    """The columns of metadata.parquet: scores and labels are those that any clip of the result has."""
+    return _schema(result, {**_FILE, **_ORIGIN, **_SIZE})
+
+
+def kept_rows(result: Result) -> Iterator[dict[str, Any]]:
+    """Rows of metadata.parquet in order, as plain values."""
+    versions = _versions(result)
+    for source, clip in in_order(result, result.kept):
+        scores = {name: value for name, value in clip.scores.items() if name not in _BECAME}
+        size = {column: clip.scores.get(score) for score, column in _BECAME.items()}
+        file = {"file_name": clip.labels["file_name"], "text": clip.caption}
+        labels = {name: value for name, value in clip.labels.items() if name != "file_name"}
+        yield {**file, **_origin(source, clip), **size, **scores, **labels, **versions}
+
+
+def rejected_rows(result: Result) -> Iterator[dict[str, Any]]:
+    """Rows of rejected.parquet: rejected clips, then what was set aside, which has no span."""
+    versions = _versions(result)
+    for source, clip in in_order(result, result.rejected):
+        why = {"rejected_by": clip.rejected_by, "reason": clip.reason}
+        yield {**_origin(source, clip), **why, **clip.scores, **clip.labels, **versions}
+    by_path = {source.path: source for source in result.sources}
+    for unit in result.set_aside:
+        source = by_path.get(unit.path)
+        origin = {"source": source.id, "licence": source.licence} if source else {}
+        yield {**origin, "source_path": unit.path, "rejected_by": unit.stage, "reason": unit.reason, **versions}
+
+
+def in_order(result: Result, clips: Iterable[Clip]) -> list[tuple[Source, Clip]]:
+    """Clips with their sources, sorted by source path, start and end."""
+    sources = {source.id: source for source in result.sources}
+    pairs = [(sources[clip.source], clip) for clip in clips]
+    return sorted(pairs, key=lambda pair: (pair[0].path, pair[1].start_frame, pair[1].end_frame, pair[1].id))
+
+
+def _origin(source: Source, clip: Clip) -> dict[str, Any]:
+    span = {
+        "start_s": clip.start_s,
+        "end_s": clip.end_s,
+        "start_frame": clip.start_frame,
+        "num_frames": clip.num_frames,
+    }
+    return {"id": clip.id, "source": source.id, "source_path": source.path, "licence": source.licence, **span}
+
+
+def _versions(result: Result) -> dict[str, str]:
+    return {f"version_{stage}": version for stage, version in result.versions.items()}
+
+
+def _schema(result: Result, first: Mapping[str, str]) -> pa.Schema:
+    import pyarrow as pa
+
+    taken = {*first, *_BECAME, "file_name"}
+    scores = _names((clip.scores for clip in result.clips), taken)
+    labels = _names((clip.labels for clip in result.clips), {*taken, *scores})
+    types = {**first, **dict.fromkeys(scores, "double"), **dict.fromkeys([*labels, *_versions(result)], "string")}
+    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in types.items()])
+
+
+def _names(mappings: Iterable[Mapping[str, Any]], taken: set[str]) -> list[str]:
+    return sorted({name for mapping in mappings for name in mapping} - taken)
+
+
+def as_table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Values that a row lacks are null; values without a column are left out."""
+    import pyarrow as pa
+
+    listed: Sequence[Mapping[str, Any]] = list(rows)
+    columns = [pa.array([row.get(field.name) for row in listed], field.type) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
