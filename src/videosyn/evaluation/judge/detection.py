@@ -10,7 +10,7 @@ from torch import Tensor
 
 from videosyn.evaluation.judge.components import Patch, find_patches
 from videosyn.evaluation.judge.gallery import FILL, SIDE, Gallery
-from videosyn.evaluation.judge.matching import crop, evidence, gains
+from videosyn.evaluation.judge.matching import covered, evidence, gains
 from videosyn.world.solids import COLOUR_VALUES
 from videosyn.world.vocabulary import KINDS
 
@@ -21,19 +21,21 @@ LEAST_GAIN = 2.5
 """
 LEAST_OVERLOOKED = 12.0
 """What a thing must explain that no patch hints at."""
+WELL_EXPLAINED = 0.06
+"""Share of the patches' energy that may lie outside the things found for them to be believed."""
 WORTH = 2.0
 """What a thing more must explain to be believed."""
 LEAST_ENERGY = 0.1
 """What must be left in a patch, in the same measure, for another thing to be looked for."""
 LEAST_SHARE = 0.04
 """A second thing in the same patch must explain this share of what the first does."""
-NUM_PROMISING = 14
+NUM_PROMISING = 16
 """Pairs of kind and colour that are compared closely."""
-ROUNDS = ((0.15, 5), (0.08, 3), (0.04, 2), (0.02, 2))
-"""How far a box is moved and scaled to fit better, as a share of its side, and how many kinds and colours are still in,
-round by round."""
-KNOWN_ROUNDS = ((0.10, 1), (0.04, 1))
-"""The same for a thing whose kind and colour are known."""
+ROUNDS = ((0.15, 5, 12, False), (0.08, 4, 10, False), (0.04, 3, 8, True), (0.02, 2, 6, True))
+"""Round by round, how far a box is moved and scaled to fit better, as a share of its side, how many boxes and how many
+kinds and colours are still in, and whether large pictures are compared."""
+KNOWN_ROUNDS = (0.10, 0.04)
+"""How far, for a thing whose kind and colour are known."""
 MOST_FIT = 2.4
 """What explains more than this within its outline explains what is outside."""
 LEAST_FIT = 0.6
@@ -82,9 +84,22 @@ def detect(frame: Frame, gallery: Gallery) -> list[Found]:
     """The things of a frame, strongest first. Patches are taken for things, or for pieces of larger ones, whichever
     explains more; a thing more must be worth it.
     """
-    tries = [_search(frame, gallery, whole) for whole in (True, False)]
-    found = max(tries, key=lambda found: sum(each.gain - WORTH for each in found))
+    found = _search(frame, gallery, whole=True)
+    if _left_over(frame, found, gallery) > WELL_EXPLAINED * _left_over(frame, [], gallery):
+        other = _search(frame, gallery, whole=False)
+        found = max(found, other, key=lambda things: sum(each.gain - WORTH for each in things))
     return sorted([*found, *_overlooked(frame, found, gallery)], key=lambda thing: -thing.gain)
+
+
+def _left_over(frame: Frame, found: list[Found], gallery: Gallery) -> float:
+    """What of the frame's patches lies outside the things found, as squared difference."""
+    left = frame.gap.square()
+    for thing in found:
+        left = left * (1.0 - grown(cover_of(thing, gallery, left.shape)))
+    within = torch.zeros_like(left)
+    for patch in frame.patches[:MOST_THINGS]:
+        within = torch.maximum(within, _window(patch if patch.wider is None else patch.wider, left))
+    return float((left * within).sum())
 
 
 def _search(frame: Frame, gallery: Gallery, whole: bool) -> list[Found]:
@@ -101,13 +116,15 @@ def _search(frame: Frame, gallery: Gallery, whole: bool) -> list[Found]:
 
 
 def _overlooked(frame: Frame, found: list[Found], gallery: Gallery) -> list[Found]:
-    """Things that no patch hints at, besides those found."""
+    """White things that no patch hints at, besides those found: grey like a shadow on pale ground."""
+    pale = gallery.few[gallery.colour[gallery.few] == list(COLOUR_VALUES).index("white")]
     left = frame.open_view()
     for thing in found:
         left = left * (1.0 - grown(cover_of(thing, gallery, left.shape)))
     more: list[Found] = []
     while len(found) + len(more) < MOST_THINGS:
-        thing = best_thing(evidence(frame.picture, frame.empty, left, frame.open_view()), frame.places, gallery)
+        planes = evidence(frame.picture, frame.empty, left, frame.open_view())
+        thing = best_thing(planes, frame.places, gallery, pale)
         if thing is None or thing.gain < LEAST_OVERLOOKED:
             break
         left = left * (1.0 - grown(cover_of(thing, gallery, left.shape)))
@@ -141,34 +158,58 @@ def _window(patch: Patch, like: Tensor) -> Tensor:
     return window
 
 
-def best_thing(planes: Tensor, boxes: list[Box], gallery: Gallery, entries: Tensor | None = None) -> Found | None:
+def best_thing(planes: Tensor, boxes: list[Box], gallery: Gallery, start: Tensor | None = None) -> Found | None:
     """The thing that explains most, searched from these boxes and, in finer rounds, around the best of them.
 
-    With `entries` the thing is known to be one of these, and must not only explain much but leave little unexplained
-    within its outline: it is looked for, not guessed at.
+    The kinds and colours to begin with are those of the entries `start`, or all.
     """
     tries = torch.tensor(boxes)
-    known = entries is not None
-    if entries is None:
-        score = gains(planes, tries, gallery, gallery.coarse)
-        entries = _promising(score, gallery, gallery.coarse, NUM_PROMISING)
-    score = _score(planes, tries, gallery, entries, known)  # (n, C)
-    for step, kept in KNOWN_ROUNDS if known else ROUNDS:
-        tries = tries[_different(score, gallery, entries, kept)]
-        if not known and step < ROUNDS[0][0]:
-            entries = _promising(score, gallery, entries, 2 * kept)
-        tries = around(tries, step)
-        score = _score(planes, tries, gallery, entries, known)
+    start = gallery.few if start is None else start
+    score = gains(planes, tries, gallery.small_features[start])
+    entries = _promising(score, gallery, start, NUM_PROMISING)
+    features = gallery.small_features[entries]
+    score = gains(planes, tries, features)  # (n, C)
+    for step, boxes_kept, pairs_kept, large in ROUNDS:
+        tries = around(tries[_different(score, gallery, entries, boxes_kept)], step)
+        entries = _promising(score, gallery, entries, pairs_kept)
+        features = gallery.features(entries) if large else gallery.small_features[entries]
+        score = gains(planes, tries, features)
+    return _found(planes, tries, score, score, gallery, entries)
+
+
+def known_thing(planes: Tensor, boxes: list[Box], gallery: Gallery, entries: Tensor) -> Found | None:
+    """The place of a thing that is one of these entries, searched in the same way.
+
+    It must not only explain much but leave little unexplained within its outline: it is looked for, not guessed at.
+    """
+
+    def score_of(tries: Tensor, large: bool) -> tuple[Tensor, Tensor]:
+        features = gallery.features(entries) if large else gallery.small_features[entries]
+        alpha = gallery.alpha(entries) if large else gallery.small_alpha[entries]
+        gain = gains(planes, tries, features)
+        return 2.0 * gain - covered(planes, tries, alpha), gain
+
+    tries = torch.tensor(boxes)
+    score, gain = score_of(tries, large=False)
+    for step in KNOWN_ROUNDS:
+        tries = around(tries[score.amax(1).argmax()][None], step)
+        score, gain = score_of(tries, large=step == KNOWN_ROUNDS[-1])
+    return _found(planes, tries, score, gain, gallery, entries)
+
+
+def _found(
+    planes: Tensor, boxes: Tensor, score: Tensor, gain: Tensor, gallery: Gallery, entries: Tensor
+) -> Found | None:
+    """The best of the scores (n, C) as a thing, if it explains enough."""
     where, best = divmod(int(score.argmax()), score.shape[1])
-    entry, box = int(entries[best]), tries[where]
-    gain = float(gains(planes, box[None], gallery, entries[best : best + 1]))
-    fit = gain / max(float(_covered(planes, box[None], gallery, entries[best : best + 1])), 1e-6)
-    if gain < LEAST_GAIN or not LEAST_FIT < fit < MOST_FIT:
+    entry, box, worth = int(entries[best]), boxes[where], float(gain[where, best])
+    fit = worth / max(float(covered(planes, box[None], gallery.alpha(entries[best : best + 1]))), 1e-6)
+    if worth < LEAST_GAIN or not LEAST_FIT < fit < MOST_FIT:
         return None
     x, y, side = box.tolist()
     wide, tall = (gallery.size[entry] * side / 2).tolist()
     bounds = (x - wide, y - tall, x + wide, y + tall)
-    return Found((x, y, side), entry, gain, fit, _table(score.amax(0), gallery, entries), bounds)
+    return Found((x, y, side), entry, worth, fit, _table(gain.amax(0), gallery, entries), bounds)
 
 
 def _different(score: Tensor, gallery: Gallery, entries: Tensor, count: int) -> Tensor:
@@ -183,17 +224,6 @@ def _different(score: Tensor, gallery: Gallery, entries: Tensor, count: int) -> 
     return torch.tensor(sorted(set(chosen.values())))
 
 
-def _score(planes: Tensor, boxes: Tensor, gallery: Gallery, entries: Tensor, known: bool) -> Tensor:
-    gain = gains(planes, boxes, gallery, entries)
-    return 2.0 * gain - _covered(planes, boxes, gallery, entries) if known else gain
-
-
-def _covered(planes: Tensor, boxes: Tensor, gallery: Gallery, entries: Tensor) -> Tensor:
-    """What the empty world leaves unexplained within the outline of each entry in each box: (n, C)."""
-    inside = crop(planes[10:], boxes).flatten(1) @ gallery.alpha[entries].T
-    return inside * (boxes[:, 2:3] / FILL / SIDE).square()
-
-
 def cover_of(thing: Found, gallery: Gallery, shape: torch.Size | tuple[int, ...]) -> Tensor:
     """What of a frame (H, W) the thing covers, 0 to 1."""
     x, y, side = thing.box
@@ -202,7 +232,7 @@ def cover_of(thing: Found, gallery: Gallery, shape: torch.Size | tuple[int, ...]
     rows = ((torch.arange(height) + 0.5 - y) / span) * 2.0
     columns = ((torch.arange(width) + 0.5 - x) / span) * 2.0
     grid = torch.stack(torch.broadcast_tensors(columns[None, :], rows[:, None]), -1)
-    alpha = gallery.alpha[thing.entry].view(1, 1, SIDE, SIDE)
+    alpha = gallery.alpha(torch.tensor([thing.entry])).view(1, 1, SIDE, SIDE)
     return F.grid_sample(alpha, grid[None], align_corners=False)[0, 0]
 
 

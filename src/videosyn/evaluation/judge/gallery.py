@@ -26,6 +26,8 @@ from videosyn.world.vocabulary import KINDS
 
 SIDE = 24
 """Pixels on a side of a picture of the gallery; the longer side of the thing's box fills FILL of it."""
+SMALL_SIDE = 12
+"""The same of the small pictures that a search begins with."""
 FILL = 0.66
 WINDOW = 56
 """Rays on a side of a pose."""
@@ -80,7 +82,7 @@ class _Hits:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures of all poses in all colours under one light. E entries, of P pixels each."""
+    """Pictures of all poses in all colours under one light, large and small. E entries, of P and Q pixels."""
 
     kind: Tensor
     """(E,) index into KINDS."""
@@ -90,15 +92,31 @@ class Gallery:
     """(E,) whether the pose is one of a stride."""
     size: Tensor
     """(E, 2) width and height of the thing's box as a fraction of the longer."""
-    features: Tensor
-    """(E, 9 P): with p what the thing adds to a pixel, coverage times colour on the even scale, and m what it leaves
-    of the empty world, by covering and by shadow, the planes p, m, |p|^2, m p, m^2."""
-
-    coarse: Tensor
+    few: Tensor
     """(C,) a few entries that stand for all: every kind and colour from half of its sides."""
+    pictures: Tensor
+    """(E, 5, P) half precision: coverage, what the thing adds to each channel, what it leaves of the empty world."""
+    small_features: Tensor
+    """(E, 9 Q), see `features`."""
+    small_alpha: Tensor
+    """(E, Q) coverage."""
 
-    alpha: Tensor
-    """(E, P) coverage."""
+    def features(self, entries: Tensor) -> Tensor:
+        """(C, 9 P) of these entries, the planes p, m, |p|^2, m p, m^2.
+
+        p is what the thing adds to a pixel, coverage times colour on the even scale; m what it leaves of the empty
+        world, by covering and by shadow.
+        """
+        return _features(self.pictures[entries].float())
+
+    def alpha(self, entries: Tensor) -> Tensor:
+        """(C, P) coverage of these entries."""
+        return self.pictures[entries, 0].float()
+
+
+def _features(pictures: Tensor) -> Tensor:
+    added, bare = pictures[:, 1:4], pictures[:, 4:5]
+    return torch.cat([added, bare, added.square().sum(1, keepdim=True), bare * added, bare.square()], 1).flatten(1)
 
 
 def _instance(pose: View3d, backdrop: Backdrop, colour: str) -> _Instance:
@@ -139,7 +157,7 @@ def _hits() -> dict[str, _Hits]:
 def gallery_for(light: str, side: float, style: str) -> Gallery:
     """The gallery under a light that comes from a side (-1 left, 1 right), in a style without its texture."""
     backdrop = Backdrop("studio", light, "cartoon" if style == "cartoon" else "plain", 0.32, 0.6 * side, 0.0)
-    kinds, colours, index, sizes, features, alphas = [], [], [], [], [], []
+    kinds, colours, index, sizes, pictures = [], [], [], [], []
     start = 0
     for kind, hits in _hits().items():
         alpha = _image(hits, hits.alpha[1 if style == "cartoon" else 0][:, None])  # (n, 1, WINDOW, WINDOW)
@@ -147,11 +165,10 @@ def gallery_for(light: str, side: float, style: str) -> Gallery:
         coverage = _sample(alpha, grid)  # (n, 1, SIDE, SIDE)
         shade = 1.0 - _sample(1.0 - _shadows(hits, backdrop), grid)
         for number, shaded in enumerate(_in_all_colours(hits, backdrop)):
-            picture = _image(hits, shaded * hits.alpha[1 if style == "cartoon" else 0][:, None])
-            colour = (_sample(picture, grid) / coverage.clamp_min(0.02)).clamp(0.0, 1.0)
+            image = _image(hits, shaded * hits.alpha[1 if style == "cartoon" else 0][:, None])
+            colour = (_sample(image, grid) / coverage.clamp_min(0.02)).clamp(0.0, 1.0)
             entry = _finished(colour, coverage, shade, style)
-            features.append(entry)
-            alphas.append(coverage.flatten(1))
+            pictures.append(entry)
             kinds += [list(KINDS).index(kind)] * len(hits.poses)
             colours += [number] * len(hits.poses)
             index += range(start, start + len(hits.poses))
@@ -160,15 +177,10 @@ def gallery_for(light: str, side: float, style: str) -> Gallery:
     pose, views = torch.tensor(index), poses()
     walking = torch.tensor([view.stride != 0.0 for view in views])
     stands_in = torch.tensor([view.lift == 0.0 and round(view.yaw * TURNS / (2 * math.pi)) % 2 == 0 for view in views])
-    return Gallery(
-        torch.tensor(kinds),
-        torch.tensor(colours),
-        walking[pose],
-        torch.cat(sizes),
-        torch.cat(features),
-        stands_in[pose].nonzero()[:, 0],
-        torch.cat(alphas),
-    )
+    large = torch.cat(pictures)  # (E, 5, SIDE, SIDE)
+    small = F.avg_pool2d(large, SIDE // SMALL_SIDE).flatten(2)
+    lists = torch.tensor(kinds), torch.tensor(colours), walking[pose], torch.cat(sizes), stands_in[pose].nonzero()[:, 0]
+    return Gallery(*lists, large.flatten(2).half(), _features(small), small[:, 0].contiguous())
 
 
 def _in_all_colours(hits: _Hits, backdrop: Backdrop) -> list[Tensor]:
@@ -249,7 +261,7 @@ def _sample(pictures: Tensor, grid: Tensor) -> Tensor:
 
 
 def _finished(colour: Tensor, coverage: Tensor, shade: Tensor, style: str) -> Tensor:
-    """Colours (n, 3, SIDE, SIDE), coverage and shade (n, 1, SIDE, SIDE) as features (n, 9 P)."""
+    """Colours (n, 3, SIDE, SIDE), coverage and shade (n, 1, SIDE, SIDE) as a gallery's pictures (n, 5, SIDE, SIDE)."""
     kernels = [BINOMIAL] if style != "pixel art" else [BINOMIAL, BLOCK]
     for kernel in kernels:
         premultiplied = smoothed(torch.cat([colour * coverage, coverage], 1), kernel)
@@ -257,5 +269,4 @@ def _finished(colour: Tensor, coverage: Tensor, shade: Tensor, style: str) -> Te
         colour = premultiplied[:, :3] / coverage.clamp_min(0.02)
     laid = coverage * even(colour)
     bare = (1.0 - coverage) * shade.sqrt()  # on the even scale a shadow is the root of itself
-    parts = [laid, bare, laid.square().sum(1, keepdim=True), bare * laid, bare.square()]
-    return torch.cat(parts, 1).flatten(1)
+    return torch.cat([coverage, laid, bare], 1)

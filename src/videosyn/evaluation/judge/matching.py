@@ -9,11 +9,13 @@ frame, so one matrix product measures all poses, colours and places.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from videosyn.evaluation.judge.gallery import FILL, SIDE, Gallery, box_offsets
+from videosyn.evaluation.judge.gallery import FILL, box_offsets
 
 
 def evidence(picture: Tensor, empty: Tensor, left: Tensor, free: Tensor) -> Tensor:
@@ -38,22 +40,31 @@ def evidence(picture: Tensor, empty: Tensor, left: Tensor, free: Tensor) -> Tens
     return torch.cat(planes) * free
 
 
-def crop(planes: Tensor, boxes: Tensor) -> Tensor:
-    """Planes (c, H, W) sampled in boxes (n, 3) of centre x, centre y and longer side, in pixels: (n, c, SIDE, SIDE),
-    0 outside.
-    """
+def crop(planes: Tensor, boxes: Tensor, side: int) -> Tensor:
+    """Planes (c, H, W) sampled in boxes (n, 3) of centre x, centre y and longer side, in pixels: (n, c, side, side)."""
     height, width = planes.shape[1:]
-    span = box_offsets(SIDE)[None, :] * boxes[:, 2:3] / FILL  # (n, SIDE)
+    span = box_offsets(side)[None, :] * boxes[:, 2:3] / FILL  # (n, side)
     x = (boxes[:, 0:1] + span) / width * 2.0 - 1.0
     y = (boxes[:, 1:2] + span) / height * 2.0 - 1.0
-    shape = (len(boxes), SIDE, SIDE)
+    shape = (len(boxes), side, side)
     grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1)
-    return F.grid_sample(planes[None].expand(len(boxes), -1, -1, -1), grid, align_corners=False)
+    return F.grid_sample(planes[None].expand(len(boxes), -1, -1, -1), grid, align_corners=False)  # 0 outside
 
 
-def gains(planes: Tensor, boxes: Tensor, gallery: Gallery, entries: Tensor | None = None) -> Tensor:
-    """Gain of every entry (or of those named) in every box: (n, E), in squared difference times pixels."""
-    planes = crop(planes[:10], boxes).flatten(2)  # (n, 10, P)
-    features = gallery.features if entries is None else gallery.features[entries]
-    sums = planes[:, :9].flatten(1) @ features.T + planes[:, 9].sum(1)[:, None]
-    return sums * (boxes[:, 2:3] / FILL / SIDE).square()
+def gains(planes: Tensor, boxes: Tensor, features: Tensor) -> Tensor:
+    """Gain of entries with these features (C, 9 P) in every box: (n, C), in squared difference times pixels."""
+    side = math.isqrt(features.shape[1] // 9)
+    seen = crop(planes[:10], boxes, side).flatten(2)  # (n, 10, P)
+    sums = seen[:, :9].flatten(1) @ features.T + seen[:, 9].sum(1)[:, None]
+    return sums * _area(boxes, side)
+
+
+def covered(planes: Tensor, boxes: Tensor, alpha: Tensor) -> Tensor:
+    """What the empty world leaves unexplained within outlines (C, P) in each box: (n, C)."""
+    side = math.isqrt(alpha.shape[1])
+    return crop(planes[10:], boxes, side).flatten(1) @ alpha.T * _area(boxes, side)
+
+
+def _area(boxes: Tensor, side: int) -> Tensor:
+    """Pixels of the frame that one of `side` x `side` samples of a box stands for, (n, 1)."""
+    return (boxes[:, 2:3] / FILL / side).square()

@@ -120,7 +120,7 @@ def spins(track: Track, frames: Sequence[Frame], numbers: Sequence[int], gallery
     for frame, found in track.seen:
         view = frames[frame].open_view()
         planes = evidence(frames[frame].picture, frames[frame].empty, view, view)
-        score = gains(planes, around(torch.tensor([found.box]), 0.04), gallery, entries).amax(0)  # (2 sides,)
+        score = gains(planes, around(torch.tensor([found.box]), 0.04), gallery.features(entries)).amax(0)  # (2 sides,)
         scores.append(score.view(sides, len(LIFTS)).amax(1))
     explained = torch.stack(scores)  # (K, sides)
     still = float(explained.sum(0).max())

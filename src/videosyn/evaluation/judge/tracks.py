@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from videosyn.evaluation.judge.detection import Box, Found, Frame, best_thing, cover_of, detect, grown
+from videosyn.evaluation.judge.detection import Box, Found, Frame, cover_of, detect, grown, known_thing
 from videosyn.evaluation.judge.gallery import Gallery
 from videosyn.evaluation.judge.matching import evidence
 from videosyn.world.solids import COLOUR_VALUES
@@ -172,7 +172,7 @@ def _placed(
     left = free = frame.open_view()
     for index in order:
         planes = evidence(frame.picture, frame.empty, left, free)
-        thing = best_thing(planes, proposals[index], gallery, entries[index]) if proposals[index] else None
+        thing = known_thing(planes, proposals[index], gallery, entries[index]) if proposals[index] else None
         if thing is None:
             continue
         placed[index] = thing
