@@ -7,7 +7,8 @@ A scan is written span by span (`shots.py`), one file each, scans/<source>/<span
     hash       uint64    64-bit perceptual hash of the upright picture; near-duplicates differ in few bits
     luma_mean  float32   mean brightness, 0 to 255
     luma_std   float32   standard deviation of brightness; below 4 the picture is flat and its hash says nothing
-    cut        float32   how much the picture changed for good, where this frame begins a new shot; 0: it does not
+    cut        float32   where this frame begins a new shot, the part of the picture that changed; 0: it does not
+    damaged    bool      whether packets it depends on did not decode
     kept       int64     positions in this span of the frames kept at full size, in order
     warnings   str       what went wrong on the way, a line each
     num_spans  int64     how many spans the source has
@@ -28,7 +29,7 @@ from videosyn.curation.work import Work
 if TYPE_CHECKING:
     import numpy as np
 
-PER_FRAME = ("time_s", "motion", "hash", "luma_mean", "luma_std", "cut")
+PER_FRAME = ("time_s", "motion", "hash", "luma_mean", "luma_std", "cut", "damaged")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,7 @@ class Scan:
     luma_mean: np.ndarray
     luma_std: np.ndarray
     cut: np.ndarray
+    damaged: np.ndarray
     kept: tuple[Frame, ...] = ()
     """The frames kept at full size, by index in the source."""
     warnings: tuple[str, ...] = ()
