@@ -55,12 +55,17 @@ def kept_schema(result: Result) -> pa.Schema:
 def kept_rows(result: Result) -> Iterator[dict[str, Any]]:
     """Rows of metadata.parquet in order, as plain values."""
     versions = _versions(result)
-    for source, clip in in_order(result, result.kept):
+    for source, clip in in_order(result, written(result)):
         scores = {name: value for name, value in clip.scores.items() if name not in _BECAME}
         size = {column: clip.scores.get(score) for score, column in _BECAME.items()}
         file = {"file_name": clip.labels["file_name"], "text": clip.caption}
         labels = {name: value for name, value in clip.labels.items() if name != "file_name"}
         yield {**file, **_origin(source, clip), **size, **scores, **labels, **versions}
+
+
+def written(result: Result) -> list[Clip]:
+    """The kept clips that have their file: all, unless a stage over the whole dataset was set aside."""
+    return [clip for clip in result.kept if "file_name" in clip.labels]
 
 
 def rejected_rows(result: Result) -> Iterator[dict[str, Any]]:

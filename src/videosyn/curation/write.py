@@ -157,7 +157,7 @@ def collect(result: Result, dataset: Path, work: Work) -> None:
     """
     folder = dataset / "clips"
     folder.mkdir(parents=True, exist_ok=True)
-    names = {clip.labels["file_name"] for clip in result.kept}
+    names = {clip.labels["file_name"] for clip in result.kept if "file_name" in clip.labels}
     for path in folder.glob("*.mp4"):
         if f"clips/{path.name}" not in names:
             path.unlink()
