@@ -49,7 +49,12 @@ PIPELINE = (
     Step("write", "clip", "videosyn.curation.write:Write"),
 )
 
-FINISH = ("videosyn.curation.tables:write_tables", "videosyn.curation.report:write_report")
+FINISH = (
+    "videosyn.curation.write:collect",
+    "videosyn.curation.webdataset:write_shards",
+    "videosyn.curation.tables:write_tables",
+    "videosyn.curation.report:write_report",
+)
 """Called at the end as function(result: Result, dataset: Path, work: Work), in this order, again after a new run."""
 
 
@@ -64,9 +69,8 @@ def named(code: str) -> Callable[..., Any]:
     return getattr(import_module(module), name)
 
 
-def choose(pipeline: Sequence[Step], names: Sequence[str]) -> tuple[str, ...]:
-    """The stages that `names` picks, in the pipeline's order; "all" is every one. UserError for an unknown name."""
-    known = [step.name for step in pipeline]
+def choose(known: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Of the `known` stages those that `names` picks, in order; "all" is every one. UserError for an unknown name."""
     for name in names:
         if name != "all" and name not in known:
             raise UserError(f"no stage {name!r}: choose among {', '.join(known)}, or all")

@@ -1,0 +1,108 @@
+"""RabbitMQ as dramatiq sees it: a durable quorum queue per stage, in which hints travel. Next: `queue_engine.py`.
+
+A hint is (stage, unit): somebody should look into the ledger for that stage. It may be lost, doubled or late; the
+ledger alone says what is to do, so a lost hint costs time until the next sweep and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pika
+import pika.exceptions
+from dramatiq import Message
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.errors import BrokerError
+from dramatiq.middleware import Retries
+
+from videosyn.core.errors import UserError
+from videosyn.curation.database import without_password
+from videosyn.curation.tasks import Task
+
+ACTOR = "work"
+MOST_HINTS = 32
+"""Sent for one batch of new tasks; who takes one up goes on while there is work."""
+MOST_WAITING = 256
+"""A sweep leaves no more than this in a queue."""
+UNUSED_MS = 7 * 24 * 3600 * 1000
+"""After so long without a consumer the broker removes a dataset's queues."""
+
+
+class HintBroker(RabbitmqBroker):
+    """dramatiq's broker with publisher confirms on and quorum queues, which survive the loss of a node.
+
+    A worker whose ledger is out of reach raises, and its hint is retried with back-off; a stage's own failures are
+    counted in the ledger and raise nothing here.
+    """
+
+    def __init__(self, url: str) -> None:
+        retries = Retries(max_retries=10, min_backoff=1000, max_backoff=60_000)
+        super().__init__(url=url, confirm_delivery=True, middleware=[retries])
+
+    def _build_queue_arguments(self, queue_name: str) -> dict[str, Any]:
+        return {**super()._build_queue_arguments(queue_name), "x-queue-type": "quorum", "x-expires": UNUSED_MS}
+
+
+class Hints:
+    """Sends hints about one dataset. May be used from several threads: each has a connection of its own."""
+
+    def __init__(self, url: str, dataset_id: str) -> None:
+        self._broker = HintBroker(url)
+        self._dataset_id = dataset_id
+
+    def send(self, tasks: Sequence[Task]) -> None:
+        """Hints at new tasks. A broker that is away is no error: the next sweep hints again."""
+        of_stage: dict[str, list[Task]] = {}
+        for task in tasks:
+            of_stage.setdefault(task.stage, []).append(task)
+        try:
+            for some in of_stage.values():
+                for task in some[:MOST_HINTS]:
+                    self._broker.enqueue(self.message(task.stage, task.unit))
+        except (BrokerError, pika.exceptions.AMQPError) as error:
+            logging.getLogger(__name__).warning("hints are delayed, the broker is away: %s", error)
+
+    def top_up(self, ready: Mapping[str, int]) -> None:
+        """The sweep: as many hints per stage as it has tasks that can be claimed, MOST_WAITING at most."""
+        try:
+            for stage, count in ready.items():
+                waiting = self._waiting(stage)
+                for _ in range(min(count, MOST_WAITING) - waiting):
+                    self._broker.enqueue(self.message(stage, "any"))
+        except (BrokerError, pika.exceptions.AMQPError) as error:
+            logging.getLogger(__name__).warning("hints are delayed, the broker is away: %s", error)
+
+    def message(self, stage: str, unit: str) -> Message:
+        return Message(
+            queue_name=queue_name(self._dataset_id, stage), actor_name=ACTOR, args=(stage, unit), kwargs={}, options={}
+        )
+
+    def close(self) -> None:
+        self._broker.close()
+
+    def _waiting(self, stage: str) -> int:
+        name = queue_name(self._dataset_id, stage)
+        try:
+            return sum(self._broker.get_queue_message_counts(name)[:2])
+        except pika.exceptions.AMQPError:  # the broker closes connections that were idle: once more, with a new one
+            del self._broker.connection
+            return sum(self._broker.get_queue_message_counts(name)[:2])
+
+
+def queue_name(dataset_id: str, stage: str) -> str:
+    return f"videosyn.{dataset_id}.{stage}"
+
+
+def check_broker(url: str) -> None:
+    """Raises UserError where no RabbitMQ answers at `url`."""
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # it tells every failed attempt in many lines
+    shown = without_password(url)
+    if not url.startswith(("amqp://", "amqps://")):
+        raise UserError(f"a broker is an amqp:// URL, got {shown}")
+    try:
+        pika.BlockingConnection(pika.URLParameters(url)).close()
+    except (pika.exceptions.AMQPError, OSError, ValueError) as error:
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"no RabbitMQ answers at {shown} ({why}): start it, or leave --engine at local") from error
