@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from videosyn.core.config import load_yaml
 from videosyn.core.errors import UserError
-from videosyn.training.options import DiTTraining, VAETraining, load_options
+from videosyn.training.options import DiTTraining, VAETraining
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -15,7 +16,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 @pytest.mark.parametrize("name", ["nano_vae", "nano_vae_gpu", "nano_dit", "nano_dit_gpu"])
 def test_shipped_configurations_load(name: str):
     cls = VAETraining if "vae" in name else DiTTraining
-    options = load_options(cls, CONFIGS / f"{name}.yaml")
+    options = load_yaml(cls, CONFIGS / f"{name}.yaml")
     assert options.max_minutes > 0
     assert options.preset == "nano"
 
@@ -42,10 +43,10 @@ def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, says: str):
     path = tmp_path / "config.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=says) as caught:
-        load_options(VAETraining, path)
+        load_yaml(VAETraining, path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(UserError, match=r"nowhere\.yaml"):
-        load_options(DiTTraining, tmp_path / "nowhere.yaml")
+        load_yaml(DiTTraining, tmp_path / "nowhere.yaml")

@@ -15,23 +15,25 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
+from videosyn.core.config import load_yaml
 from videosyn.core.errors import UserError
 
 
 @dataclass(frozen=True)
 class Command:
-    """`options`, `action` and `load` are "module:name". The action takes the options; what it returns is not used.
+    """`options` and `action` are "module:name". The action takes the options; what it returns is not used.
 
-    `load` (options class, path) reads a YAML file: the command then takes one before its flags, which override it.
+    `file` says where a YAML file with the options may be named, which flags override: "first", before all flags, where
+    it must be; "--config", after that flag, where it may be.
     """
 
     words: tuple[str, ...]
     help: str
     options: str
     action: str
-    load: str | None = None
+    file: Literal["", "first", "--config"] = ""
 
 
 COMMANDS = (
@@ -41,6 +43,25 @@ COMMANDS = (
         "captioned clips of the procedural world",
         "videosyn.app.options:WorldConfig",
         "videosyn.app.world:run",
+    ),
+    Command(
+        ("curate", "dead-letters"),
+        "work that failed for good: list it, or --requeue it",
+        "videosyn.app.curation_options:DeadLettersOptions",
+        "videosyn.app.curate:run_dead_letters",
+    ),
+    Command(
+        ("curate",),
+        "footage into captioned clips: curate SOURCES... -o DATASET",
+        "videosyn.app.curation_options:CurateOptions",
+        "videosyn.app.curate:run",
+        "--config",
+    ),
+    Command(
+        ("worker",),
+        "works for curations of the queue engine",
+        "videosyn.app.curation_options:WorkerOptions",
+        "videosyn.app.curate:run_worker",
     ),
     Command(
         ("evaluate", "adherence"),
@@ -59,14 +80,14 @@ COMMANDS = (
         "a VidVAE: train vae CONFIG.yaml [--field value]",
         "videosyn.training.options:VAETraining",
         "videosyn.training.run:run_vae",
-        "videosyn.training.options:load_options",
+        "first",
     ),
     Command(
         ("train", "dit"),
         "a VDiT and its text encoder: train dit CONFIG.yaml [--field value]",
         "videosyn.training.options:DiTTraining",
         "videosyn.training.run:run_dit",
-        "videosyn.training.options:load_options",
+        "first",
     ),
 )
 
@@ -83,8 +104,8 @@ def run(argv: Sequence[str]) -> int:
     except UserError as error:
         print(f"videosyn: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("videosyn: stopped, nothing half written", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"videosyn: {stop or 'stopped, nothing half written'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output, such as `head`, went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -97,15 +118,32 @@ def _run_command(argv: list[str]) -> None:
     options, rest = _named(command.options), argv[len(command.words) :]
     prog = " ".join(("videosyn", *command.words))
     defaults = {}
-    if command.load is not None:
+    if command.file == "first":
         if not rest:
             raise UserError(f"{prog} needs a configuration: {prog} CONFIG.yaml")
         if not rest[0].startswith("-"):
-            defaults["default"] = _named(command.load)(options, rest.pop(0))
+            defaults["default"] = load_yaml(options, rest.pop(0))
+    elif command.file and (path := _take(command.file, rest)) is not None:
+        defaults["default"] = load_yaml(options, path)
     config = _parse(options, rest, prog, defaults)
     if hasattr(config, "check"):
         config.check()
     _named(command.action)(config)
+
+
+def _take(flag: str, words: list[str]) -> str | None:
+    """The value of `flag`, as `--config x` or `--config=x`, which is then no longer among the words."""
+    for place, word in enumerate(words):
+        if word == flag:
+            if place + 1 == len(words):
+                raise UserError(f"{flag} needs a file: {flag} FILE.yaml")
+            value = words[place + 1]
+            del words[place : place + 2]
+            return value
+        if word.startswith(f"{flag}="):
+            del words[place]
+            return word.removeprefix(f"{flag}=")
+    return None
 
 
 def _parse(options: type, words: list[str], prog: str, defaults: dict[str, Any]) -> Any:

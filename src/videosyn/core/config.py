@@ -78,6 +78,22 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
     return mapping
 
 
+def load_yaml(cls: type[Config], path: str | os.PathLike) -> Config:
+    """A YAML file -> a dataclass; a UserError names an unknown key, a wrong type, or what is wrong with the file."""
+    import yaml
+
+    try:
+        mapping = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(mapping, dict):
+        example = dataclasses.fields(cls)[0].name  # pyright: ignore[reportArgumentType]
+        raise UserError(f"{path} must hold fields such as `{example}: ...`, got {type(mapping).__name__}")
+    return from_dict(cls, mapping, where=str(path))
+
+
 def _required(field: dataclasses.Field) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 

@@ -33,6 +33,7 @@ class DedupConfig:
     """Which clips show the same."""
 
     enabled: bool = True
+    """Off: the stage is left out, and rejects nothing."""
     clip_model: str = ""
     """Folder or hub id of CLIP weights; empty: perceptual hashes."""
     max_cosine: float = 0.9
@@ -45,7 +46,10 @@ class DedupConfig:
 
 @dataclass(frozen=True)
 class AestheticsConfig:
+    """How good a clip looks."""
+
     enabled: bool = True
+    """Off: the stage is left out, and rejects nothing."""
     clip_model: str = ""
     """Folder or hub id of CLIP weights (ViT-L/14 for LAION's head)."""
     head: str = ""
@@ -58,7 +62,10 @@ class AestheticsConfig:
 
 @dataclass(frozen=True)
 class MotionConfig:
+    """How much moves, and whether something jumps."""
+
     enabled: bool = True
+    """Off: the stage is left out, and rejects nothing."""
     threshold: float = 12.0
     """Grey levels (of 255) that a pixel must change by to count as moving."""
     min_score: float = 0.002
@@ -66,11 +73,15 @@ class MotionConfig:
     peak: float = 0.5
     """A frame whose share exceeds this, and its neighbours' by `peak_rise`, is an abrupt change."""
     peak_rise: float = 0.35
+    """How far an abrupt change's share must stand out from its neighbours'."""
 
 
 @dataclass(frozen=True)
 class TextConfig:
+    """Subtitles, titles, logos."""
+
     enabled: bool = True
+    """Off: the stage is left out, and rejects nothing."""
     max_area_px: int = 20000
     """Largest area of overlaid text, in pixels."""
     reference_height_px: int = 720
@@ -78,20 +89,29 @@ class TextConfig:
     confirm: bool = True
     """Whether a box counts only if its text can be read."""
     min_confidence: float = 0.8
+    """How sure the recognition must be for a text to count as read, 0 to 1."""
     min_characters: int = 2
+    """How long a text must be to count as read."""
 
 
 @dataclass(frozen=True)
 class CaptionsConfig:
+    """Who says what a clip shows."""
+
     captioner: str = "none"
     """`none`, `sidecar` (SOURCE.txt, .json or .jsonl), or the folder or hub id of a vision language model."""
     prompt: str = "Describe this video in detail, in one paragraph."
+    """What the model is asked."""
     num_frames: int = 3
+    """Frames that it is shown; at most `shots.frames_per_clip`."""
     max_tokens: int = 200
+    """Longest answer."""
 
 
 @dataclass(frozen=True)
 class WriteConfig:
+    """How clips are stored."""
+
     stream_copy: bool = True
     """Copy packets where a clip begins and ends on keyframes; else encode H.264."""
     crf: int = 18
@@ -122,3 +142,33 @@ class CurationConfig:
                 f"shots.min_seconds must be above 0 and at most max_seconds {self.shots.max_seconds:g}, "
                 f"got {self.shots.min_seconds:g}"
             )
+        for name, (low, high) in _RANGES.items():
+            part, key = name.split(".")
+            value = getattr(getattr(self, part), key)
+            if not low <= value <= high:
+                nearest = min(max(value, low), high)
+                raise UserError(f"{name} must lie in {low:g} to {high:g}, got {value:g}: use {nearest:g}")
+
+
+_RANGES = {
+    "shots.threshold": (0, 1000),
+    "shots.max_seconds": (0, 3600),
+    "shots.frames_per_clip": (1, 64),
+    "shots.span_seconds": (10, 3600),
+    "dedup.max_cosine": (-1, 1),
+    "dedup.max_hash_distance": (0, 32),
+    "dedup.min_overlap": (0, 1),
+    "aesthetics.min_score": (0, 10),
+    "aesthetics.min_photometric": (0, 10),
+    "motion.threshold": (0, 255),
+    "motion.min_score": (0, 1),
+    "motion.peak": (0, 1),
+    "motion.peak_rise": (0, 1),
+    "text.max_area_px": (0, 1_000_000_000),
+    "text.reference_height_px": (0, 100_000),
+    "text.min_confidence": (0, 1),
+    "text.min_characters": (0, 1000),
+    "captions.num_frames": (1, 64),
+    "captions.max_tokens": (1, 4096),
+    "write.crf": (0, 51),
+}

@@ -5,16 +5,11 @@ Torch-free. Next: `run.py`.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from videosyn.core.config import from_dict
 from videosyn.core.errors import UserError
 from videosyn.dataset.buckets import parse_buckets
-
-Options = TypeVar("Options", bound="Training")
 
 
 @dataclass(frozen=True)
@@ -179,18 +174,3 @@ class DiTTraining(Training):
 
 def _fits(crop: Any, clip: Any) -> bool:
     return crop.frames <= clip.frames and crop.height <= clip.height and crop.width <= clip.width
-
-
-def load_options(cls: type[Options], path: str | os.PathLike) -> Options:
-    """A YAML file -> options; a UserError names an unknown key, a wrong type, or what is wrong with the file."""
-    import yaml
-
-    try:
-        mapping = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(mapping, dict):
-        raise UserError(f"{path} must hold fields such as `max_minutes: 20`, got {type(mapping).__name__}")
-    return from_dict(cls, mapping, where=str(path))

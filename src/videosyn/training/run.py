@@ -13,10 +13,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from videosyn.core.config import to_dict
+from videosyn.core.config import load_yaml, to_dict
 from videosyn.core.errors import UserError
 from videosyn.training.cpu_runtime import tune
-from videosyn.training.options import DiTTraining, Training, VAETraining, load_options
+from videosyn.training.options import DiTTraining, Training, VAETraining
 
 STOPPED = 3
 """Exit code of a run that was asked to leave."""
@@ -164,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError("say what to train: vae or dit, then a configuration such as configs/nano_vae.yaml")
         cls, run = kinds[arguments[0]]
         rest = arguments[1:]
-        default = load_options(cls, rest.pop(0)) if rest and not rest[0].startswith("-") else cls(max_minutes=20)
+        default = load_yaml(cls, rest.pop(0)) if rest and not rest[0].startswith("-") else cls(max_minutes=20)
         outcome = run(tyro.cli(cls, args=rest, default=default))
     except UserError as error:
         print(f"videosyn: {error}", file=sys.stderr)
