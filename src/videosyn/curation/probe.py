@@ -14,6 +14,7 @@ from typing import Any
 from videosyn.core.errors import UserError
 from videosyn.curation.config import ShotsConfig
 from videosyn.curation.records import Source
+from videosyn.curation.sources import licence_of
 from videosyn.curation.work import local_file
 
 MIN_SIDE_PX = 16
@@ -87,14 +88,14 @@ def _facts(path: str, file: Path) -> Source:
                 width, height = height, width
             duration_s, num_frames, fps = _timing(container, stream, file)
             codec = stream.codec_context.codec.canonical_name
-            tags = {key.lower(): value for key, value in {**container.metadata, **stream.metadata}.items()}
+            tags = {**container.metadata, **stream.metadata}
     except av.error.FFmpegError as error:
         raise UserError(f"{path} is no video that can be read: {error.strerror or error}") from error
     return Source(
         id="",
         path=path,
         size_bytes=0,
-        licence=tags.get("license", tags.get("licence", "")),
+        licence=licence_of(path, tags),
         codec=codec,
         width_px=width,
         height_px=height,

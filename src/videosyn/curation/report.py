@@ -80,8 +80,8 @@ def _funnel(result: Result) -> str:
             rate = f"{100 * passed / step.entered:.1f} %"
             shares[step.title] = (passed / most, f"{passed:,} · {rate}{step.paper_rate}")
     return bars(shares) + (
-        "<p>Clips left after each stage, and the share that it let pass. Spans shorter than "
-        f"{result.config.shots.min_seconds:g} s are not clips and are not counted.</p>"
+        "<p>Clips left after each stage, and the share that it let pass. What is found is every span between two cuts; "
+        f"those under {result.config.shots.min_seconds:g} s go first.</p>"
     )
 
 

@@ -77,8 +77,9 @@ def stage_times(result: Result) -> str:
         steps = [counts[stage] for stage in row.stages if stage in counts]
         entered = max((step.entered for step in steps), default=len(result.clips))
         gone = sum(step.rejected for step in steps)
+        reached = entered - gone if row is TABLE_5[0] else entered
         spent_s = sum(seconds.get(stage, 0.0) for stage in row.stages)
-        cost = spent_s / 60 / entered * 1000 if entered else 0.0
+        cost = spent_s / 60 / reached * 1000 if reached else 0.0
         rate = f"{100 * (1 - gone / entered):.1f} %" if steps and entered else "-"
         minutes.append(cost)
         paper = ["-" if row.minutes is None else f"{row.minutes:g}", f"{row.pass_rate:g} %" if row.pass_rate else "-"]
@@ -89,7 +90,7 @@ def stage_times(result: Result) -> str:
     rows.append(["pipelined: the slowest stage", "", f"{max(minutes, default=0.0):.2f}", "", f"{PIPELINED_MIN:g}", ""])
     head = ("stage", "seconds here", "min per 1,000 clips", "pass rate", "paper: min", "paper: pass rate")
     return table(head, rows, numbers=True) + (
-        "<p>Time inside a stage's code, added over all workers; minutes are for 1,000 clips that reach the stage, on "
-        "one worker. Motion is measured in the one decode, which counts under shots. The paper's figures are its "
-        "Table 5: other footage, other machines.</p>"
+        "<p>Time inside a stage's code, added over all workers; minutes are for 1,000 clips that reach the stage (of the "
+        "first: that leave it), on one worker. Motion is measured in the one decode, which counts under shots. The "
+        "paper's figures are its Table 5: other footage, other machines.</p>"
     )
