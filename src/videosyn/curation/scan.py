@@ -29,6 +29,8 @@ from videosyn.curation.work import Work
 if TYPE_CHECKING:
     import numpy as np
 
+_BLACK_MEAN, _BLACK_STD = 3.0, 2.2
+"""A frame neither brighter nor more varied than this, in levels of 255, is black."""
 PER_FRAME = ("time_s", "motion", "hash", "luma_mean", "luma_std", "cut", "damaged")
 
 
@@ -53,13 +55,8 @@ class Scan:
 
     @property
     def end_s(self) -> float:
-        """When the last frame ends: it is taken to last as long as the middle one of all frames; 0.04 s if alone."""
-        import numpy as np
-
-        if not self.num_frames:
-            return 0.0
-        frame_s = float(np.median(np.diff(self.time_s))) if self.num_frames > 1 else 0.04
-        return float(self.time_s[-1]) + frame_s
+        """When the last frame ends; 0 where there is none."""
+        return end_s(self.time_s) if self.num_frames else 0.0
 
     @classmethod
     def load(cls, work: Work, source: Source) -> Scan:
@@ -81,6 +78,19 @@ class Scan:
         if before < source.num_frames:
             warnings.append(f"truncated: {before} of the container's {source.num_frames} frames decode")
         return cls(**arrays, kept=tuple(kept), warnings=tuple(warnings))
+
+
+def is_black(luma_mean, luma_std):
+    """Whether frames of this brightness are black; numbers or arrays."""
+    return (luma_mean < _BLACK_MEAN) & (luma_std < _BLACK_STD)
+
+
+def end_s(time_s: np.ndarray) -> float:
+    """When the last frame ends: it is taken to last as long as the middle one of all frames; 0.04 s if alone."""
+    import numpy as np
+
+    frame_s = float(np.median(np.diff(time_s))) if len(time_s) > 1 else 0.04
+    return float(time_s[-1]) + frame_s
 
 
 def span_file(source_id: str, span: int) -> str:
