@@ -90,7 +90,7 @@ def stage_times(result: Result) -> str:
     rows.append(["pipelined: the slowest stage", "", f"{max(minutes, default=0.0):.2f}", "", f"{PIPELINED_MIN:g}", ""])
     head = ("stage", "seconds here", "min per 1,000 clips", "pass rate", "paper: min", "paper: pass rate")
     return table(head, rows, numbers=True) + (
-        "<p>Time inside a stage's code, added over all workers; minutes are for 1,000 clips that reach the stage (of the "
-        "first: that leave it), on one worker. Motion is measured in the one decode, which counts under shots. The "
-        "paper's figures are its Table 5: other footage, other machines.</p>"
+        "<p>Time inside a stage's code, added over all workers; minutes are for 1,000 clips that reach the stage (of "
+        "the first: that leave it), on one worker. Motion is measured in the one decode, which counts under shots. "
+        "The paper's figures are its Table 5: other footage, other machines.</p>"
     )
