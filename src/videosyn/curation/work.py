@@ -13,6 +13,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,9 @@ class Work:
     def write(self, name: str, content: bytes) -> None:
         """Writes a file whole, in place of any other."""
         if is_url(self.root):
-            with _filesystem(self.root).open(f"{self.root}/{name}", "wb") as file:  # object stores show whole files only
+            with _filesystem(self.root).open(
+                f"{self.root}/{name}", "wb"
+            ) as file:  # object stores show whole files only
                 file.write(content)
             return
         path = Path(self.root, name)
@@ -60,7 +63,7 @@ class Work:
         """Yields a local path; what is written there becomes the file `name` when the block ends without an error."""
         if is_url(self.root):
             with TemporaryDirectory(prefix="videosyn-") as folder:
-                path = Path(folder, name.rsplit("/", 1)[-1])
+                path = Path(folder, _base_name(name))
                 yield path
                 if path.exists():
                     _filesystem(self.root).put_file(str(path), f"{self.root}/{name}")
@@ -106,20 +109,32 @@ class Work:
 def local_file(path: str) -> Iterator[Path]:
     """A local path with the content of `path`; an fsspec URL is copied to a temporary folder first.
 
-    Raises UserError where there is nothing.
+    The last copy stays until another URL is asked for: tasks of one source often come one after the other. Raises
+    UserError where there is nothing.
     """
     if not is_url(path):
         if not Path(path).is_file():
             raise UserError(f"{path} does not exist or is no file: give a video")
         yield Path(path)
         return
-    with TemporaryDirectory(prefix="videosyn-") as folder:
-        target = Path(folder, path.rstrip("/").rsplit("/", 1)[-1])
-        try:
-            _filesystem(path).get(path, str(target))
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error}") from error
-        yield target
+    folder = _fetched(path)
+    yield Path(folder.name, _base_name(path))
+
+
+@lru_cache(maxsize=1)
+def _fetched(url: str) -> TemporaryDirectory[str]:
+    """A folder with a copy of `url`, removed when nobody refers to it."""
+    folder = TemporaryDirectory(prefix="videosyn-", ignore_cleanup_errors=True)
+    try:
+        _filesystem(url).get(url, str(Path(folder.name, _base_name(url))))
+    except OSError as error:
+        folder.cleanup()
+        raise UserError(f"cannot read {url}: {error}") from error
+    return folder
+
+
+def _base_name(url: str) -> str:
+    return url.rstrip("/").rsplit("/", 1)[-1]
 
 
 def _filesystem(url: str) -> Any:
