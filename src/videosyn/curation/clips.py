@@ -14,8 +14,25 @@ from videosyn.curation.config import CurationConfig, ShotsConfig
 from videosyn.curation.kept import ROUNDING_S, pick, wanted_frames
 from videosyn.curation.records import Clip, Frame, Source, clip_id
 from videosyn.curation.scan import Scan, is_black
-from videosyn.curation.stages import rejected
+from videosyn.curation.stages import Resources, rejected
 from videosyn.curation.work import Work
+
+
+class Clips:
+    """The stage: a JoinStage."""
+
+    name = "clips"
+    version = "1"
+    resources = Resources(cpus=0.5, memory_bytes=300_000_000, time_limit_s=120.0)
+
+    def __init__(self, config: CurationConfig) -> None:
+        self.config = config
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def process_source(self, source: Source, work: Work) -> list[Clip]:
+        return join(source, work, self.config)
 
 
 def join(source: Source, work: Work, config: CurationConfig) -> list[Clip]:

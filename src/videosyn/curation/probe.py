@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from videosyn.core.errors import UserError
-from videosyn.curation.config import ShotsConfig
+from videosyn.curation.config import CurationConfig, ShotsConfig
 from videosyn.curation.records import Source
 from videosyn.curation.sources import licence_of
-from videosyn.curation.work import local_file
+from videosyn.curation.stages import Resources
+from videosyn.curation.work import Work, local_file
 
 MIN_SIDE_PX = 16
 _MAX_FPS = 1000.0
@@ -23,6 +24,23 @@ _MIN_BYTES_PER_S = 500
 """A container that claims more time than this allows is not believed: its packets are counted."""
 _LAST_SPAN = 1.25
 """The last span may be this much longer than the others, so that none is a few frames."""
+
+
+class Probe:
+    """The stage: a PathStage."""
+
+    name = "probe"
+    version = "1"
+    resources = Resources(cpus=0.5, memory_bytes=300_000_000, time_limit_s=600.0)
+
+    def __init__(self, config: CurationConfig) -> None:
+        pass
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def process_path(self, path: str, work: Work) -> Source:
+        return probe(path)
 
 
 def probe(path: str) -> Source:
