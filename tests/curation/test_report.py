@@ -72,6 +72,14 @@ def test_it_says_how_many_were_kept_and_why_others_were_not(page, work):
     assert "text of 40,000 pixels <b>" in text  # as text: the page's own elements are closed in order
 
 
+def test_a_source_that_decodes_in_part_is_listed_with_what_is_wrong(page, work):
+    result = make_result(work)
+    said = "truncated: 38 of the container's 108 frames decode"
+    clips = tuple(replace(clip, labels={**clip.labels, "source_warning": said}) for clip in result.clips[:1])
+    text = " ".join(Outline(page(replace(result, clips=(*clips, *result.clips[1:])), work)).text)
+    assert said in text
+
+
 def test_the_funnel_counts_what_each_stage_saw(work):
     steps = {step.stage: (step.entered, step.rejected) for step in funnel(make_result(work))}
     assert steps == {

@@ -173,4 +173,5 @@ def _print_summary(summary: Summary, dataset: Path) -> None:
 
 
 def _line(dead: SetAside) -> str:
-    return f"{dead.path or dead.unit}: {dead.reason} (stage {dead.stage})"
+    path = dead.path or dead.unit
+    return f"{'' if path in dead.reason else f'{path}: '}{dead.reason} (stage {dead.stage})"

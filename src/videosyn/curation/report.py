@@ -181,11 +181,30 @@ def _thumbnail(work: Work, name: str) -> str:
 
 def _set_aside(result: Result) -> str:
     if not result.set_aside:
-        return '<p class="none">No source was set aside.</p>'
+        return '<p class="none">No source was set aside.</p>' + _damaged(result)
     rows = [[unit.path, unit.stage, unit.reason, f"{unit.attempts}"] for unit in result.set_aside[:MOST_ROWS]]
     more = len(result.set_aside) - len(rows)
     note = f"<p>And {more:,} more: rejected.parquet lists all.</p>" if more else ""
-    return table(("source", "stage", "reason", "attempts"), rows) + note
+    return table(("source", "stage", "reason", "attempts"), rows) + note + _damaged(result)
+
+
+def _damaged(result: Result) -> str:
+    """Sources of which only a part decodes; the clips of that part are used."""
+    said = {
+        source.path: clip.labels["source_warning"] for source, clip in in_order(result, result.clips) if _warns(clip)
+    }
+    if not said:
+        return ""
+    more = len(said) - MOST_ROWS
+    note = f"<p>And {more:,} more.</p>" if more > 0 else ""
+    return (
+        "<h3>Damaged, and used as far as they decode</h3>"
+        f"{table(('source', 'what is wrong'), list(islice(said.items(), MOST_ROWS)))}{note}"
+    )
+
+
+def _warns(clip: Clip) -> bool:
+    return bool(clip.labels.get("source_warning"))
 
 
 def _settings(result: Result) -> str:

@@ -41,15 +41,16 @@ def write_tables(result: Result, dataset: Path, work: Work) -> None:
     import pyarrow.parquet as pq
 
     rows = {"metadata.parquet": kept_rows(result), "rejected.parquet": rejected_rows(result)}
-    schemas = {"metadata.parquet": kept_schema(result), "rejected.parquet": _schema(result, {**_ORIGIN, **_WHY})}
+    rejected_schema = _schema({**_ORIGIN, **_WHY}, result.rejected, result)
+    schemas = {"metadata.parquet": kept_schema(result), "rejected.parquet": rejected_schema}
     for name, schema in schemas.items():
         with atomic_file(dataset / name) as hidden:
             pq.write_table(as_table(rows[name], schema), hidden)
 
 
 def kept_schema(result: Result) -> pa.Schema:
-    """The columns of metadata.parquet: scores and labels are those that any clip of the result has."""
-    return _schema(result, {**_FILE, **_ORIGIN, **_SIZE})
+    """The columns of metadata.parquet: scores and labels are those that any kept clip has."""
+    return _schema({**_FILE, **_ORIGIN, **_SIZE}, result.kept, result)
 
 
 def kept_rows(result: Result) -> Iterator[dict[str, Any]]:
@@ -102,12 +103,12 @@ def _versions(result: Result) -> dict[str, str]:
     return {f"version_{stage}": version for stage, version in result.versions.items()}
 
 
-def _schema(result: Result, first: Mapping[str, str]) -> pa.Schema:
+def _schema(first: Mapping[str, str], clips: Sequence[Clip], result: Result) -> pa.Schema:
     import pyarrow as pa
 
     taken = {*first, *_BECAME, "file_name"}
-    scores = _names((clip.scores for clip in result.clips), taken)
-    labels = _names((clip.labels for clip in result.clips), {*taken, *scores})
+    scores = _names((clip.scores for clip in clips), taken)
+    labels = _names((clip.labels for clip in clips), {*taken, *scores})
     types = {**first, **dict.fromkeys(scores, "double"), **dict.fromkeys([*labels, *_versions(result)], "string")}
     return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in types.items()])
 
