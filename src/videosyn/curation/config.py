@@ -84,10 +84,12 @@ class TextConfig:
     """Off: the stage is left out, and rejects nothing."""
     max_area_px: int = 20000
     """Largest area of overlaid text, in pixels."""
+    max_line_px: int = 2000
+    """Largest line of it, such as a subtitle, in pixels; only with `confirm`."""
     reference_height_px: int = 720
-    """Size at which that area is meant; 0: the paper's plain rule, in the frame's own pixels."""
+    """Size at which those are meant, 16:9; 0: the frame's own pixels. The paper's plain rule: that, and no `confirm`."""
     confirm: bool = True
-    """Whether a box counts only if its text can be read."""
+    """Whether a box counts only if it is a crisp, level line of text that can be read."""
     min_confidence: float = 0.8
     """How sure the recognition must be for a text to count as read, 0 to 1."""
     min_characters: int = 2
@@ -165,6 +167,7 @@ _RANGES = {
     "motion.peak": (0, 1),
     "motion.peak_rise": (0, 1),
     "text.max_area_px": (0, 1_000_000_000),
+    "text.max_line_px": (0, 1_000_000_000),
     "text.reference_height_px": (0, 100_000),
     "text.min_confidence": (0, 1),
     "text.min_characters": (0, 1000),
