@@ -113,7 +113,7 @@ def test_the_weight_of_things_is_the_loss_where_they_are(tmp_path: Path, vae_run
 def test_the_text_encoder_reads_before_the_run_begins(tmp_path: Path, vae_run: Path, capsys, monkeypatch):
     monkeypatch.setattr(reading, "NUM_CAPTIONS", 64)
     run_dit(dit_options(tmp_path, vae_run, max_steps=1, text_steps=2))
-    assert "of answers right" in capsys.readouterr().err
+    assert "every answer right on" in capsys.readouterr().err
     assert (tmp_path / "run" / "text" / "tokenizer.json").is_file()
 
 

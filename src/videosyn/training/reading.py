@@ -90,7 +90,7 @@ def learn_to_read(
 ) -> float:
     """Teaches `encoder` (fp32) in place, or takes what `folder` keeps of an earlier lesson.
 
-    -> the share of answers right on captions of held-out scenes (nan where it was read from the folder).
+    -> the share of captions of held-out scenes of which every answer is right (nan where it was read from the folder).
     """
     if (folder / CONFIG_NAME).is_file():
         load_strict(encoder, load_state(folder), folder)
@@ -115,7 +115,7 @@ def learn_to_read(
             print(f"reading: step {step}  loss {loss.item():.3f}", file=sys.stderr, flush=True)
     accuracy = measure(encoder, reader, *spoken(range(VALIDATION_SEEDS, VALIDATION_SEEDS + 1000), "held-out", seed))
     seconds = time.monotonic() - began
-    print(f"reading: {accuracy:.2%} of answers right on held-out scenes after {seconds:.0f} s", file=sys.stderr)
+    print(f"reading: every answer right on {accuracy:.1%} of held-out captions after {seconds:.0f} s", file=sys.stderr)
     encoder.save(folder)
     return accuracy
 
