@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from videosyn.core.errors import UserError
 from videosyn.curation.config import CurationConfig, ShotsConfig
@@ -75,7 +76,7 @@ def clips_of(scan: Scan, source_id: str, config: ShotsConfig) -> list[Clip]:
             )
             if clip.duration_s < config.min_seconds - ROUNDING_S:
                 reason = f"{clip.duration_s:.2f} s is under shots.min_seconds {config.min_seconds:g}"
-                clip = rejected(clip, "shots", reason)
+                clip = replace(rejected(clip, "shots", reason), frames=())  # they were kept only here and there
             clips.append(clip)
     return clips
 

@@ -8,6 +8,7 @@ picture does not come back. All of it is local, so that it is the same however a
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,9 @@ _BLOCK_CHANGED = 8.0
 _MIN_CHANGED = 0.3
 """Part of the blocks that must have changed."""
 _MIN_RISE = 1.8
-"""How many times larger the change must be than the largest of the calmer side's."""
+"""How many times larger the change must be than the largest of the calmer side's,"""
+_MIN_RISE_ROUGH = 1.15
+"""and of the rougher side's: a camera that begins to whip is no cut."""
 _SAME = 0.15
 """A picture that comes back within LOOK frames differs from the one before in no more blocks than this."""
 _STILL = 1.0
@@ -74,7 +77,7 @@ class CutFinder:
             return 0.0
         self._proposed.discard(index)
         strength = self._confirmed(index) if self.confirm else 1.0
-        self._thumbs = {key: thumb for key, thumb in self._thumbs.items() if key > index - LOOK}
+        self._thumbs = {key: thumb for key, thumb in self._thumbs.items() if key >= index - LOOK}
         return strength
 
     def _confirmed(self, cut: int) -> float:
@@ -89,17 +92,23 @@ class CutFinder:
         first, last = self._num - len(self._pictures), self._num - 1
         before = [self._mean_change(index) for index in range(max(cut - 3, first + 1), cut)]
         after = [self._mean_change(index) for index in range(cut + 1, min(cut + 3, last) + 1)]
-        calmer = min(max(before, default=0.0), max(after, default=0.0))
-        if blocks.mean() < _MIN_RISE * calmer:
+        calmer, rougher = sorted((max(before, default=0.0), max(after, default=0.0)))
+        if blocks.mean() < max(_MIN_RISE * calmer, _MIN_RISE_ROUGH * rougher):
             return 0.0  # fast motion
         turned = float(np.mean(blocks < _STILL))
         if max(before + after, default=0.0) < _STILL and turned > _PAGE_STAYS:
             return 0.0  # a page on a screen
-        for past in range(max(cut - 2, first), cut):
-            for future in range(cut + 1, min(cut + LOOK - 1, last) + 1):
-                if np.mean(_change(self._thumb(past), self._thumb(future)) > _BLOCK_CHANGED) <= _SAME:
-                    return 0.0  # a flash
+        flash_begins = ((past, future) for past in (cut - 1, cut - 2) for future in range(cut + 1, cut + LOOK))
+        flash_ends = ((past, future) for future in (cut, cut + 1) for past in range(cut - 2, cut - LOOK - 1, -1))
+        for past, future in itertools.chain(flash_begins, flash_ends):
+            if first <= past and future <= last and self._same(past, future):
+                return 0.0  # a flash
         return changed
+
+    def _same(self, past: int, future: int) -> bool:
+        import numpy as np
+
+        return bool(np.mean(_change(self._thumb(past), self._thumb(future)) > _BLOCK_CHANGED) <= _SAME)
 
     def _mean_change(self, index: int) -> float:
         return float(_change(self._thumb(index - 1), self._thumb(index)).mean())

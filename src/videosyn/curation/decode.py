@@ -78,13 +78,14 @@ class SpanReader:
             self.warnings.clear()
             frames = self._timed(from_s)
             before: deque[tuple[float, bool, Any]] = deque(maxlen=self.margin)
-            first = None
+            first, num_before = None, 0
             for each in frames:
                 if each[0] >= self.start_s:
                     first = each
                     break
                 before.append(each)
-            if len(before) == self.margin or from_s <= 0:
+                num_before += 1
+            if num_before >= max(1, self.margin) or from_s <= 0:
                 break
             frames.close()
             back_s *= 4  # the seek went too far, or frames are few: from an earlier keyframe

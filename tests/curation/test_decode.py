@@ -1,0 +1,122 @@
+"""The one decode gives the right frames at the right times, upright, and says what is damaged."""
+
+import av
+import numpy as np
+import pytest
+from drawn import HEIGHT, WIDTH, panned, texture, turn_film, write_film
+
+from videosyn.curation.decode import Sampler, SpanReader, full_luma, full_picture
+from videosyn.curation.probe import probe
+from videosyn.curation.records import Source
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """60 frames, 12 a second, a keyframe every 24, with B-frames."""
+    return write_film(tmp_path_factory.mktemp("film") / "film.mp4", panned(1, 60, 1), keyframes=24, preset="fast")
+
+
+def read(path, start_s=0.0, end_s=float("inf"), margin=0, fps=12.0):
+    return list(SpanReader(path, fps, start_s, end_s, margin))
+
+
+def test_a_span_holds_its_frames_and_a_margin(film):
+    frames = read(film, 2.0, 3.0, margin=5)
+    assert [round(each.time_s * 12) for each in frames] == list(range(19, 41))
+    assert [each.place for each in frames] == [-1] * 5 + [0] * 12 + [1] * 5
+
+
+@pytest.mark.parametrize("margin", [0, 3])
+def test_spans_divide_a_film_without_gap_or_double(film, margin):
+    whole = [each.time_s for each in read(film)]
+    spans = [(-np.inf, 1.7), (1.7, 1.75), (1.75, 4.0), (4.0, np.inf)]
+    parts = [each.time_s for span in spans for each in read(film, *span, margin) if each.place == 0]
+    assert len(whole) == 60
+    assert parts == whole
+
+
+def test_a_frame_is_the_same_wherever_decoding_began(film):
+    whole = read(film)[42].frame.to_ndarray(format="gray")
+    later = read(film, 3.45, 3.6)[0].frame.to_ndarray(format="gray")
+    assert np.array_equal(whole, later)
+
+
+def test_a_margin_at_either_end_of_the_film_is_shorter(film):
+    assert [each.place for each in read(film, 0.1, 4.85, margin=5)] == [-1] * 2 + [0] * 57 + [1]
+
+
+def test_a_span_after_the_end_is_empty(film):
+    assert read(film, 100.0, 200.0, margin=3) == []
+
+
+def test_times_are_those_of_a_variable_frame_rate(tmp_path):
+    times_ms = [0, 40, 80, 400, 440, 1000, 1040, 2000]
+    path = write_film(tmp_path / "film.mkv", panned(1, 8, 1), fps=25, times_ms=times_ms)
+    assert [round(each.time_s * 1000) for each in read(path)] == times_ms
+    assert [round(each.time_s * 1000) for each in read(path, 0.5, 1.5, margin=2)] == [400, 440, 1000, 1040, 2000]
+
+
+def test_damage_is_said_and_ends_with_the_next_keyframe(film, tmp_path):
+    content = bytearray(film.read_bytes())
+    with av.open(str(film)) as container:
+        packet = [each for each in container.demux(video=0) if each.size][30]  # in the second group of pictures
+        begin = packet.pos
+    content[begin + 8 : begin + packet.size] = b"\xff" * (packet.size - 8)
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(content)
+    reader = SpanReader(path, 12.0, -np.inf, np.inf, 0)
+    damaged = {round(each.time_s * 12) for each in reader if each.damaged}
+    assert damaged
+    assert min(damaged) >= 24
+    assert max(damaged) < 48
+    assert "did not decode" in reader.warnings[0]
+
+
+def test_a_film_cut_off_in_the_middle_gives_what_there_is(tmp_path):
+    path = write_film(tmp_path / "film.mkv", panned(1, 60, 1))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert 10 < len(read(path)) < 50
+
+
+def sampled(pixels, **kwargs):
+    height, width = pixels.shape[:2]
+    frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(**kwargs)
+    luma, chroma = Sampler(Source("x", "", 0, width_px=width, height_px=height)).planes(frame)
+    return full_luma(luma).astype(int), chroma.astype(int)
+
+
+@pytest.mark.parametrize("pixel_format", ["yuvj420p", "yuv422p", "yuv444p", "yuv420p10le", "nv12", "rgb24"])
+def test_small_planes_do_not_depend_on_how_pixels_are_stored(pixel_format):
+    picture = np.repeat(np.repeat(texture(1, 200, 300), 2, 0), 2, 1)
+    luma, chroma = sampled(picture, format="yuv420p")
+    other_luma, other_chroma = sampled(picture, format=pixel_format)
+    assert luma.shape == other_luma.shape == (132, 200)
+    assert np.abs(luma - other_luma).mean() < 3
+    assert np.abs(chroma - other_chroma).mean() < 3
+
+
+def test_limited_range_is_expanded():
+    luma, _ = sampled(np.uint8(np.linspace(0, 255, 64 * 64).reshape(64, 64, 1).repeat(3, 2)), format="yuv420p")
+    assert luma.min() <= 1
+    assert luma.max() >= 254
+
+
+@pytest.mark.parametrize("size", [(720, 1280), (1081, 1919), (17, 33), (480, 854)])
+def test_small_pictures_are_at_most_256_pixels_long(size):
+    luma, chroma = sampled(texture(1, *size), format="yuv420p")
+    assert 16 <= max(luma.shape) <= 256
+    assert chroma.shape == (2, luma.shape[0] // 2, luma.shape[1] // 2)
+
+
+@pytest.mark.parametrize("clockwise_deg", [90, 180, 270])
+def test_a_turned_film_is_read_upright(tmp_path, clockwise_deg):
+    upright = texture(2)
+    stored = np.ascontiguousarray(np.rot90(upright, clockwise_deg // 90))  # players turn it back, clockwise
+    path = turn_film(write_film(tmp_path / "film.mp4", np.repeat(stored[None], 4, axis=0)), clockwise_deg)
+    source = probe(str(path))
+    assert (source.height_px, source.width_px) == (HEIGHT, WIDTH)
+    frame = read(path)[0].frame
+    luma, _ = Sampler(source).planes(frame)
+    grey = upright @ [0.299, 0.587, 0.114]
+    assert np.abs(full_luma(luma) - grey).mean() < 12
+    assert np.abs(full_picture(frame, source.rotation_deg).astype(int) - upright).mean() < 16
