@@ -2,9 +2,9 @@
 
 python benchmarks/curation_text.py [FOLDER] [--generated 12] [--frames 3] [--plain]
 
-FOLDER holds videos and a footage.json, {file name: {"overlaid_text": true or false}}. A marked file is caught where any
-of its clips goes; any clip of another file that goes is a false drop. Shots of any length are judged. Generated footage:
-world scenes enlarged to 720p, half of them with one or two lines of subtitles that stand for 2.5 of 6 seconds.
+FOLDER holds videos and a footage.json, {file name: {"overlaid_text": true or false}}. A marked file is caught where
+any of its clips goes; any clip of another file that goes is a false drop. Shots of any length are judged. Generated
+footage: world scenes enlarged to 720p, half of them with one or two lines of subtitles for 2.5 of 6 seconds.
 At most 0.25 s a clip are allowed (three frames, reading included).
 """
 
@@ -79,7 +79,7 @@ def generate(folder: Path, count: int) -> dict[str, bool]:
     marks = {}
     for number in range(count):
         random = Random(number)
-        small = render([sample_scene(random)], 48, 90, 160, fps=8.0)[0].numpy()
+        small = render([sample_scene(number)], 48, 90, 160, fps=8.0)[0].numpy()
         frames = [Image.fromarray(pixels).resize((1280, 720), Image.Resampling.BICUBIC) for pixels in small]
         name = f"world-{number:03d}.mp4"
         marks[name] = bool(number % 2)

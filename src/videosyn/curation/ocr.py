@@ -1,6 +1,7 @@
-"""Where text stands in a picture, and what it says: PP-OCRv6 through rapidocr and onnxruntime. Next: `overlaid_text.py`.
+"""Where text stands in a picture, and what it says: PP-OCRv6 through rapidocr and onnxruntime.
 
-The models lie inside rapidocr's wheel, so nothing is fetched. One thread; sessions are made once.
+The models lie inside rapidocr's wheel, so nothing is fetched. One thread; sessions are made once. Next:
+`overlaid_text.py`.
 """
 
 from __future__ import annotations

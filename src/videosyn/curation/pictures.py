@@ -1,4 +1,4 @@
-"""Kept frames as pictures, for the stages that look at them. Next: `aesthetics.py`, `overlaid_text.py`, `captions.py`."""
+"""Kept frames as pictures, for the stages that look at them. Next: `aesthetics.py`, `overlaid_text.py`."""
 
 from __future__ import annotations
 
