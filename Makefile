@@ -5,7 +5,7 @@ OUT ?= demo.mp4
 PROMPT ?= a red ball bounces on the grass at sunset
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench services clean
 
 # A fresh machine needs Python 3.11 or newer and make; this makes the environment, installs, and generates a film.
 demo: .venv/.runtime
@@ -14,6 +14,10 @@ demo: .venv/.runtime
 
 test: .venv/.dev
 	$(BIN)/python -m pytest
+
+# A broker and a database on 127.0.0.1, with which `make test` leaves nothing out. Debian, Ubuntu: installs them too.
+services:
+	tests/services
 
 check: .venv/.dev
 	$(BIN)/ruff check .
@@ -36,7 +40,7 @@ bench: .venv/.dev
 	$(BIN)/python -m pip install -q --no-deps -e .
 	@touch $@
 
-.venv/.dev: requirements/dev.lock .venv/.runtime
+.venv/.dev: requirements/dev.lock requirements/curate.lock .venv/.runtime
 	$(BIN)/python -m pip install -q -r requirements/dev.lock
 	@touch $@
 
