@@ -15,7 +15,7 @@ class ShotsConfig:
     detector: Literal["adaptive", "content"] = "adaptive"
     """PySceneDetect's detector that proposes cuts."""
     threshold: float = 0.0
-    """The detector's threshold; 0: its default (adaptive 3, content 27)."""
+    """The detector's threshold. 0: its own (adaptive 3, content 27), or a lower one where cuts are confirmed."""
     confirm: bool = True
     """Whether a proposed cut must also change the picture for good: flashes and fast motion do not."""
     min_seconds: float = 2.0
@@ -87,7 +87,7 @@ class TextConfig:
     max_line_px: int = 2000
     """Largest line of it, such as a subtitle, in pixels; only with `confirm`."""
     reference_height_px: int = 720
-    """Size at which those are meant, 16:9; 0: the frame's own pixels. The paper's plain rule: that, and no `confirm`."""
+    """Size at which those are meant, 16:9; 0: the frame's own pixels, the paper's plain rule if not `confirm`."""
     confirm: bool = True
     """Whether a box counts only if it is a crisp, level line of text that can be read."""
     min_confidence: float = 0.8
