@@ -40,6 +40,6 @@ def postgresql():
             connection.execute(f"CREATE SCHEMA {name}")
     except psycopg.OperationalError as error:
         pytest.skip(f"left out: no PostgreSQL answers ({str(error).splitlines()[0]}); `make services` starts it")
-    yield f"{DATABASE}?options=-csearch_path%3D{name}"
+    yield f"{DATABASE}?options=-csearch_path%3D{name}&application_name={name}"
     with psycopg.connect(DATABASE, autocommit=True) as connection:
         connection.execute(f"DROP SCHEMA {name} CASCADE")

@@ -26,8 +26,8 @@ MOST_HINTS = 32
 """Sent for one batch of new tasks; who takes one up goes on while there is work."""
 MOST_WAITING = 256
 """A sweep leaves no more than this in a queue."""
-UNUSED_MS = 7 * 24 * 3600 * 1000
-"""After so long without a consumer the broker removes a dataset's queues."""
+UNUSED_MS = 3600 * 1000
+"""After so long without a consumer the broker removes a queue; a later hint declares it again."""
 
 
 class HintBroker(RabbitmqBroker):
@@ -42,7 +42,11 @@ class HintBroker(RabbitmqBroker):
         super().__init__(url=url, confirm_delivery=True, middleware=[retries])
 
     def _build_queue_arguments(self, queue_name: str) -> dict[str, Any]:
-        return {**super()._build_queue_arguments(queue_name), "x-queue-type": "quorum", "x-expires": UNUSED_MS}
+        return {**super()._build_queue_arguments(queue_name), "x-expires": UNUSED_MS}
+
+    def _declare_queue(self, queue_name: str) -> Any:
+        arguments = {**self._build_queue_arguments(queue_name), "x-queue-type": "quorum"}
+        return self.channel.queue_declare(queue=queue_name, durable=True, arguments=arguments)
 
 
 class Hints:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
@@ -14,6 +15,8 @@ from videosyn.curation.results import Progress, Result, SetAside, StageCount, Ti
 from videosyn.curation.stages import Resources
 from videosyn.curation.tasks import Plan, StageInfo
 
+_NAMED = sa.select(sources.c.id, sources.c.path).where(sources.c.id != "")
+
 
 class Readings:
     """The reading half of a ledger."""
@@ -21,17 +24,21 @@ class Readings:
     def __init__(self, database: Database) -> None:
         self.database = database
 
+    def _read(self, *queries: sa.Select) -> list[Sequence[sa.Row]]:
+        """The rows of each query, of one moment."""
+        return self.database.retrying(lambda connection: [connection.execute(query).all() for query in queries])
+
     def dataset_id(self) -> str:
         """16 hex digits that name the dataset; empty: the ledger holds none yet."""
-        with self.database.transaction() as connection:
-            return connection.scalar(sa.select(dataset.c.id)) or ""
+        (rows,) = self._read(sa.select(dataset.c.id))
+        return rows[0].id if rows else ""
 
     def plan(self) -> Plan | None:
         """The stored stages and config; None: the ledger holds no dataset yet."""
-        with self.database.transaction() as connection:
-            row = connection.execute(sa.select(dataset)).one_or_none()
-        if row is None:
+        (rows,) = self._read(sa.select(dataset))
+        if not rows:
             return None
+        row = rows[0]
         stages = [
             StageInfo(**{**info, "resources": from_dict(Resources, info["resources"])})
             for info in json.loads(row.stages)
@@ -40,15 +47,13 @@ class Readings:
 
     def clips(self) -> tuple[Clip, ...]:
         """Kept and rejected, sorted by source id, start and end."""
-        with self.database.transaction() as connection:
-            records = connection.scalars(sa.select(clips.c.record)).all()
-        found = [clip_from(record) for record in records]
+        (rows,) = self._read(sa.select(clips.c.record))
+        found = [clip_from(row.record) for row in rows]
         return tuple(sorted(found, key=lambda clip: (clip.source, clip.start_frame, clip.end_frame, clip.id)))
 
     def sources(self) -> tuple[Source, ...]:
         """What the probe took for a video, sorted by path; of paths with the same content the first."""
-        with self.database.transaction() as connection:
-            rows = connection.execute(sa.select(sources).where(sources.c.id != "")).all()
+        (rows,) = self._read(sa.select(sources).where(sources.c.id != ""))
         first: dict[str, Source] = {}
         for row in sorted(rows, key=lambda row: row.path):
             first.setdefault(row.id, source_from(row.record))
@@ -56,14 +61,12 @@ class Readings:
 
     def paths(self) -> tuple[str, ...]:
         """Every source that was given, sorted."""
-        with self.database.transaction() as connection:
-            return tuple(sorted(connection.scalars(sa.select(sources.c.path))))
+        (rows,) = self._read(sa.select(sources.c.path))
+        return tuple(sorted(row.path for row in rows))
 
     def dead(self) -> tuple[SetAside, ...]:
         """Tasks that failed too often, sorted by path, stage and unit; of a source's spans the first."""
-        with self.database.transaction() as connection:
-            rows = connection.execute(sa.select(tasks).where(tasks.c.state == "dead")).all()
-            named = connection.execute(sa.select(sources.c.id, sources.c.path).where(sources.c.id != "")).all()
+        rows, named = self._read(sa.select(tasks).where(tasks.c.state == "dead"), _NAMED)
         path_of: dict[str, str] = {}
         for row in named:
             path_of[row.id] = min(row.path, path_of.get(row.id, row.path))
@@ -77,9 +80,9 @@ class Readings:
 
     def set_aside(self) -> tuple[SetAside, ...]:
         """The dead, and the paths whose content another path has too."""
-        with self.database.transaction() as connection:
-            rows = connection.execute(sa.select(sources.c.id, sources.c.path).where(sources.c.id != "")).all()
-            probe = connection.scalar(sa.select(tasks.c.stage).where(tasks.c.unit == tasks.c.source).limit(1)) or ""
+        (rows,) = self._read(_NAMED)
+        plan = self.plan()
+        probe = plan.names()[0] if plan else ""
         first: dict[str, str] = {}
         same = []
         for row in sorted(rows, key=lambda row: row.path):
@@ -92,8 +95,8 @@ class Readings:
         plan = self.plan()
         total = sa.func.sum(tasks.c.seconds).label("total_s")
         query = sa.select(tasks.c.stage, sa.func.count().label("units"), total).where(tasks.c.state == "done")
-        with self.database.transaction() as connection:
-            rows = {row.stage: row for row in connection.execute(query.group_by(tasks.c.stage))}
+        (found,) = self._read(query.group_by(tasks.c.stage))
+        rows = {row.stage: row for row in found}
         names = plan.names() if plan else ()
         return tuple(Timing(name, rows[name].units, float(rows[name].total_s)) for name in names if name in rows)
 
@@ -101,11 +104,10 @@ class Readings:
         """How far each stage is."""
         plan = self.plan()
         by_state = sa.select(tasks.c.stage, tasks.c.state, sa.func.count().label("units"))
-        alive = sa.select(sa.func.count()).select_from(clips)
-        with self.database.transaction() as connection:
-            rows = connection.execute(by_state.group_by(tasks.c.stage, tasks.c.state)).all()
-            kept = connection.scalar(alive.where(clips.c.rejected_by == "")) or 0
-            rejected = connection.scalar(alive.where(clips.c.rejected_by != "")) or 0
+        by_stage = sa.select(clips.c.rejected_by, sa.func.count().label("clips")).group_by(clips.c.rejected_by)
+        rows, fates = self._read(by_state.group_by(tasks.c.stage, tasks.c.state), by_stage)
+        rejected = sum(row.clips for row in fates if row.rejected_by)
+        kept = sum(row.clips for row in fates if not row.rejected_by)
         units = {(row.stage, row.state): row.units for row in rows}
         stages = {
             name: StageCount(
