@@ -78,6 +78,7 @@ def test_the_timed_caption_that_covers_most_of_the_clip_wins():
     assert best_caption(captions, 3, 8) == "second"
     assert best_caption(captions, 0, 3) == "first"
     assert best_caption(captions, 20, 30) == "open end"
+    assert best_caption([TimedCaption("whole", 0, 10), TimedCaption("part", 0, 6)], 0, 10) == "whole"
     assert best_caption(captions[:2], 3, 8) == "all"
     assert best_caption(captions[1:2], 3, 8) == ""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from videosyn.core.errors import UserError
 
@@ -104,13 +104,13 @@ class TextReader:
         if min(small_height, small_width) < 16:
             return []
         small = cv2.resize(picture, (small_width, small_height), interpolation=cv2.INTER_AREA)
-        found = self._engine(np.ascontiguousarray(small[:, :, ::-1]), use_det=True, use_cls=False, use_rec=False)
+        found: Any = self._engine(np.ascontiguousarray(small[:, :, ::-1]), use_det=True, use_cls=False, use_rec=False)
         if getattr(found, "boxes", None) is None:
             return []
         back = np.array([width / small_width, height / small_height], np.float32)
         return [
             Box(np.asarray(corners, np.float32) * back, float(score))
-            for corners, score in zip(found.boxes, found.scores)  # pyright: ignore[reportAttributeAccessIssue]
+            for corners, score in zip(found.boxes, found.scores)
         ]
 
     def read(self, picture: np.ndarray, boxes: Sequence[Box]) -> list[Reading]:
