@@ -40,7 +40,9 @@ def run(options: CurateOptions) -> None:
 def _run_engine(options: CurateOptions, sources: list[str], progress: Callable[[Progress], None]) -> Summary:
     if options.engine == "local":
         from videosyn.curation.local_engine import run_local
+        from videosyn.curation.weights import check_weights
 
+        check_weights(options.curation())
         return run_local(options.curation(), sources, options.output, options.workers, progress)
     _check_installed("dramatiq", "pika", "psycopg")
     from videosyn.curation.queue_engine import run_queue

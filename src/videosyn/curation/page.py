@@ -54,7 +54,7 @@ th, td { text-align: left; padding: .32rem .7rem .32rem 0; border-bottom: 1px so
 .numbers td:first-child { white-space: nowrap; }
 .thumbs { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .7rem; }
 .thumbs img, .blank { display: block; width: 100%; aspect-ratio: 16 / 9; object-fit: contain; background: #0002;
-  border-radius: .3rem; } .blank { display: grid; place-items: center; color: var(--soft); }
+  border-radius: .3rem; } .blank { display: grid; place-items: center; color: var(--soft); aspect-ratio: 16 / 3; }
 .thumbs figcaption { font-size: .78rem; line-height: 1.35; color: var(--soft); margin-top: .25rem;
   overflow-wrap: anywhere; } .thumbs b { color: var(--ink); } .none { font-style: italic; }
 summary { cursor: pointer; }

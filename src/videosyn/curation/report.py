@@ -142,7 +142,8 @@ def _by_stage(clips: Iterable[Clip]) -> dict[str, int]:
 
 def _spread(clips: Sequence[Clip], most: int = KEPT_THUMBNAILS) -> list[Clip]:
     """At most so many of them, evenly from all."""
-    return list(islice(clips, 0, None, -(-len(clips) // most))) if clips else []
+    count = min(most, len(clips))
+    return [clips[number * len(clips) // count] for number in range(count)]
 
 
 def _thumbnails(clips: Sequence[Clip], work: Work) -> str:

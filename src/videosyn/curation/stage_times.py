@@ -36,6 +36,14 @@ SEQUENTIAL_MIN, PIPELINED_MIN = 18.0, 12.0
 """The paper's totals."""
 
 
+_OWN_TITLES = {
+    "shots": "long enough",
+    "source_dedup": "deduplication within sources",
+    "dedup": "deduplication across sources",
+}
+"""In the funnel, of stages that are only a part of a row above."""
+
+
 @dataclass(frozen=True)
 class Passed:
     """How many clips a stage saw and rejected."""
@@ -58,7 +66,7 @@ def funnel(result: Result) -> list[Passed]:
             continue
         row = rows.get(stage)
         paper = f" (paper {row.pass_rate:g} %)" if row and row.pass_rate else ""
-        title = {"source_dedup": "deduplication within sources", "dedup": "deduplication across sources"}.get(stage)
+        title = _OWN_TITLES.get(stage)
         found.append(Passed(title or (row.title if row else stage), stage, left, gone, "" if title else paper))
         left -= gone
     return found
