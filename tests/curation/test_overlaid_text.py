@@ -79,10 +79,10 @@ def test_letters_out_of_focus_do_not_count_though_they_can_be_read(stage):
     sharp = Image.new("RGB", (640, 360), (110, 120, 130))
     ImageDraw.Draw(sharp).text((320, 150), "BUSINESS", font=ImageFont.load_default(64), fill=(170, 30, 30), anchor="mm")
     boxes = stage._reader.find(np.asarray(sharp))
-    assert len(overlaid(Reader, np.asarray(sharp), TextConfig())) == 1
+    assert len(list(overlaid(Reader, np.asarray(sharp), TextConfig()))) == 1
     for blur_px, counts in ((2, 1), (10, 0)):
         blurred = np.asarray(sharp.filter(ImageFilter.GaussianBlur(blur_px)))
-        assert len(overlaid(Reader, blurred, TextConfig())) == counts
+        assert len(list(overlaid(Reader, blurred, TextConfig()))) == counts
 
 
 def test_the_area_does_not_depend_on_the_size_of_the_picture(stage, work):

@@ -7,7 +7,7 @@ counts here only if it is a level line, crisp, and can be read, and one line of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 3
 """Frames of a clip that are read at most."""
+_LOOK_PX = 1280
+"""Frames are looked at with a longer side of at least this where they have it: enough to read subtitles."""
 _MAX_LINES = 8
 """Lines of a frame that are read at most, the largest first."""
 _MIN_ASPECT = 2.4
@@ -42,8 +44,8 @@ _UNREADABLE_ASPECT = 8.0
 
 
 class OverlaidText:
-    """A ClipStage. Scores: `text_area`, the pixels of text in the frame that has most, and `text_line`, its largest
-    line's, both at the reference size. Frames after one that decides are not looked at.
+    """A ClipStage. Scores: `text_area`, the pixels of text in the frame that has most, and `text_line`, the largest
+    line's, both at the reference size. What comes after a line that decides is not looked at, and not counted.
     """
 
     name = "text"
@@ -59,15 +61,20 @@ class OverlaidText:
         self._reader = TextReader()
 
     def process(self, clip: Clip, work: Work) -> Clip:
+        import numpy as np
+
         assert self._reader is not None, "setup() comes first"
         config = self.config
         area_px = line_px = 0.0
         for frame in frames_to_read(clip.frames, work):
-            picture = _pixels(work, frame)
+            picture = np.asarray(open_picture(work, frame, _LOOK_PX if config.confirm else 0))
             scale = reference_scale(config, *picture.shape[:2])
-            areas_px = [box.area_px * scale for box in overlaid(self._reader, picture, config)]
-            area_px = max(area_px, sum(areas_px))
-            line_px = max(line_px, *areas_px, 0.0)
+            in_frame_px = 0.0
+            for box in overlaid(self._reader, picture, config):
+                in_frame_px += box.area_px * scale
+                area_px, line_px = max(area_px, in_frame_px), max(line_px, box.area_px * scale)
+                if config.confirm and too_much(config, area_px, line_px):
+                    break  # reading is dear
             if too_much(config, area_px, line_px):
                 break
         scores = {**clip.scores, "text_area": round(area_px, 1), "text_line": round(line_px, 1)}
@@ -91,14 +98,18 @@ def reference_scale(config: TextConfig, height_px: int, width_px: int) -> float:
     return reference * reference * 16 / 9 / (height_px * width_px) if reference else 1.0
 
 
-def overlaid(reader: TextReader, picture: np.ndarray, config: TextConfig) -> list[Box]:
-    """The boxes of a picture (H, W, 3) uint8 RGB that count as overlaid text; without `confirm` all."""
-    boxes = reader.find(picture)
+def overlaid(reader: TextReader, picture: np.ndarray, config: TextConfig) -> Iterator[Box]:
+    """The boxes of a picture (H, W, 3) uint8 RGB that count as overlaid text, the largest first, each read when it is
+    asked for; without `confirm` all.
+    """
+    boxes = sorted(reader.find(picture), key=lambda box: -box.area_px)
     if not config.confirm:
-        return boxes
+        yield from boxes
+        return
     lines = [box for box in boxes if _is_line(box) and crispness(picture, box) >= _MIN_CRISPNESS]
-    lines = sorted(lines, key=lambda box: -box.area_px)[:_MAX_LINES]
-    return [box for box, reading in zip(lines, reader.read(picture, lines)) if confirmed(box, reading, config)]
+    for box in lines[:_MAX_LINES]:
+        if confirmed(box, reader.read(picture, [box])[0], config):
+            yield box
 
 
 def confirmed(box: Box, reading: Reading, config: TextConfig) -> bool:
@@ -137,9 +148,3 @@ def frames_to_read(frames: Sequence[Frame], work: Work) -> list[Frame]:
 
 def _is_line(box: Box) -> bool:
     return box.width_px >= _MIN_ASPECT * box.height_px and box.slant_deg <= _MAX_SLANT_DEG
-
-
-def _pixels(work: Work, frame: Frame) -> np.ndarray:
-    import numpy as np
-
-    return np.asarray(open_picture(work, frame))
