@@ -155,6 +155,27 @@ def test_a_run_killed_twice_ends_as_if_it_had_not_been(dataset, footage, tmp_pat
     }
 
 
+def test_workers_of_a_queue_make_the_same_dataset(dataset, footage, tmp_path, broker, postgresql):
+    places = ["--broker", broker, "--ledger", postgresql]
+    queue = [*words(footage, tmp_path / "dataset"), "--engine", "queue", "--work", str(tmp_path / "shared"), *places]
+    queue.remove("--workers")
+    queue.remove("1")
+    workers = [
+        subprocess.Popen([sys.executable, "-m", "videosyn", "worker", *places, "--stages", *stages])
+        for stages in (["probe,shots,clips,source_dedup", "aesthetics"], ["motion,text,dedup,captions,write"])
+    ]
+    try:
+        assert run(queue) == 0
+        assert [worker.wait(timeout=60) for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert tables(tmp_path / "dataset") == tables(dataset)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "dataset").glob("clips/*")} == {
+        path.name: path.read_bytes() for path in dataset.glob("clips/*")
+    }
+
+
 def done(output):
     """What the ledger has as done: (stage, unit, seconds it took)."""
     ledger = output / ".curation" / "ledger.sqlite"

@@ -143,7 +143,7 @@ def _bars(progress: Progress):
     for name, count in progress.stages.items():
         known = count.done + count.open
         dead = f"[red]{count.dead} set aside[/red]" if count.dead else ""
-        bar = ProgressBar(total=max(known, 1), completed=count.done, width=32)
+        bar = ProgressBar(total=max(known, 1), completed=count.done, width=32, finished_style="green")
         table.add_row(name, bar, f"{count.done:,} of {known:,}" if known else "-", dead)
     table.add_row("", "", _counts(progress), progress.note)
     return table
