@@ -11,6 +11,7 @@ film of that length, in spans, and prints the peak memory of the process.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import random
 import shutil
@@ -47,7 +48,11 @@ def main() -> None:
         sys.exit("scenedetect's command is not installed: pip install 'videosyn[curate]'")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        films = [draw(folder / f"film_{index}.mp4", options.seconds, index) for index in range(options.films)]
+        films = [folder / f"film_{index}.mp4" for index in range(options.films)]
+        for index, film in enumerate(films):  # elsewhere: a process begins with the peak memory of its parent
+            artist = multiprocessing.get_context("spawn").Process(target=draw, args=(film, options.seconds, index))
+            artist.start()
+            artist.join()
         num_frames = options.films * options.seconds * FPS
         print(f"{len(films)} films, {num_frames} frames of {WIDTH}x{HEIGHT}, {options.cores} cores")
         their_start_s = timed([command, "version"])[0]
@@ -129,7 +134,7 @@ def decode(film: Path) -> float:
     return time.perf_counter() - start
 
 
-def draw(path: Path, seconds: int, seed: int) -> Path:
+def draw(path: Path, seconds: int, seed: int) -> None:
     """A 720p film of drawn shots, two to five seconds each, with a camera's noise."""
     import numpy as np
     import torch
@@ -160,7 +165,6 @@ def draw(path: Path, seconds: int, seed: int) -> Path:
             container.mux(stream.encode(frame.reformat(format="yuv420p")))
             left, index = left - 1, index + 1
         container.mux(stream.encode(None))
-    return path
 
 
 def lengthen(film: Path, path: Path, times: int) -> Path:

@@ -44,9 +44,9 @@ def sound(folder):
 
 
 def playlist(folder):
-    """A text that names other files, which is not to be followed."""
+    """A text that names another film, which is not to be followed."""
     write_film(folder / "part.ts", panned(1, 12, 1))
-    (folder / "film.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\npart.ts\n#EXT-X-ENDLIST\n")
+    (folder / "film.mp4").write_text("ffconcat version 1.0\nfile part.ts\n")
     return folder / "film.mp4"
 
 
@@ -58,7 +58,7 @@ def playlist(folder):
         (headless, "no video that can be read"),
         (tiny, "at least 16 pixels"),
         (sound, "no video stream"),
-        (playlist, "no video that can be read"),
+        (playlist, "is a list of other files"),
         (lambda folder: folder / "film.mp4", "does not exist"),
     ],
     ids=["empty", "words", "headless", "tiny", "sound", "playlist", "missing"],

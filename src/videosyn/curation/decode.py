@@ -63,19 +63,24 @@ class Decoded:
 class SpanReader:
     """Iterates over the frames with a time in [start_s, end_s), and up to `margin` frames before and after them.
 
-    `warnings` says, once iterated, what did not decode. Packets that cannot be decoded are passed over.
+    Packets that cannot be decoded are passed over.
     """
 
     def __init__(self, path: str | Path, fps: float, start_s: float, end_s: float, margin: int) -> None:
         self.path, self.start_s, self.end_s, self.margin = path, start_s, end_s, margin
         self.frame_s = 1 / fps if fps > 0 else 0.04
-        self.warnings: list[str] = []
+        self._errors: list[str] = []
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was wrong so far: no line or one, the same for every span that it is true of."""
+        return [f"damaged: not all of it decodes ({self._errors[0]})"] if self._errors else []
 
     def __iter__(self) -> Iterator[Decoded]:
         back_s = _SEEK_SLACK_S + self.margin * self.frame_s
         while True:
             from_s = self.start_s - back_s
-            self.warnings.clear()
+            self._errors = []
             frames = self._timed(from_s)
             before: deque[tuple[float, bool, Any]] = deque(maxlen=self.margin)
             first, num_before = None, 0
@@ -117,7 +122,8 @@ class SpanReader:
                     container.seek(start + math.floor(from_s / time_base), stream=stream, backward=True)
                 except av.error.FFmpegError:
                     container.seek(start, stream=stream, backward=True)
-            last_s, errors, num_errors, damaged = -math.inf, [], 0, False
+            errors = self._errors
+            last_s, num_errors, damaged = -math.inf, 0, False
             for frame in decoded(container, stream, errors, sought=from_s > 0):
                 damaged = len(errors) > num_errors or (damaged and not frame.key_frame)
                 num_errors = len(errors)
@@ -127,8 +133,6 @@ class SpanReader:
                     time_s = (frame.pts - start) * time_base
                 last_s = max(time_s, last_s)
                 yield last_s, damaged, frame
-            if errors:
-                self.warnings.append(f"damaged: {len(errors)} packets or frames did not decode ({errors[0]})")
 
 
 def decoded(container: Any, stream: Any, errors: list[str], sought: bool = False) -> Iterator[av.VideoFrame]:

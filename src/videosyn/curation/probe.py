@@ -19,6 +19,8 @@ from videosyn.curation.stages import Resources
 from videosyn.curation.work import Work, local_file
 
 MIN_SIDE_PX = 16
+_LISTS = ("concat", "dash", "hls", "sdp")
+"""Formats that name other files. A source is known by its own content."""
 _MAX_FPS = 1000.0
 _MIN_BYTES_PER_S = 500
 """A container that claims more time than this allows is not believed: its packets are counted."""
@@ -87,6 +89,8 @@ def _facts(path: str, file: Path) -> Source:
 
     try:
         with open_video(file) as container:
+            if container.format.name in _LISTS:
+                raise UserError(f"{path} is a list of other files ({container.format.name}): give those")
             stream = next(iter(container.streams.video), None)
             if stream is None or "ATTACHED_PIC" in str(stream.disposition).upper():
                 raise UserError(f"{path} holds no video stream: give a video")
