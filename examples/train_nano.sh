@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From nothing to the nano model that ships in the package: a world, an autoencoder, a video model, one folder of weights.
 #
-#   examples/train_nano.sh                                    # two CPU cores, about 1 h 50 min
+#   examples/train_nano.sh                                    # two CPU cores, about two hours
 #   VAE_MINUTES=5 DIT_MINUTES=15 examples/train_nano.sh       # a quick one
 #   KIND=_gpu VAE_MINUTES=12 DIT_MINUTES=14 examples/train_nano.sh
 #
@@ -13,22 +13,23 @@ cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-.venv/bin/python}
 KIND=${KIND:-}                      # "" for CPUs, _gpu for an accelerator: which configurations are used
-VAE_MINUTES=${VAE_MINUTES:-20}
+VAE_MINUTES=${VAE_MINUTES:-35}
 DIT_MINUTES=${DIT_MINUTES:-75}
 OUT=${OUT:-src/videosyn/weights/nano}
 VAE=runs/nano_vae$KIND
 DIT=runs/nano_dit$KIND
 
-# 1. The autoencoder. The first 1,536 clips of the world are rendered by two processes (about half a minute; on an
+# 1. The autoencoder. The first 2,500 clips of the world are rendered by two processes (about half a minute; on an
 #    accelerator every batch is rendered as it is needed). It learns to put 17 x 96 x 96 pixels into 5 x 12 x 12 latents
-#    of 16 channels and back: crops first, whole frames late. Then the mean and spread of each latent channel are
-#    measured and written into its config, so that the video model sees numbers of one size.
+#    of 16 channels and back: crops first, whole frames late, in many small steps. Then the mean and spread of each
+#    latent channel are measured and written into its config, so that the video model sees numbers of one size.
 #    (A run that is asked to leave saves, ends with code 3, and so ends this script.)
 "$PYTHON" -m videosyn.training.run vae "configs/nano_vae$KIND.yaml" --max-minutes "$VAE_MINUTES"
 
-# 2. The video model and its text encoder, together. 20,000 clips and 10,000 images are rendered and encoded once (about
+# 2. The video model and its text encoder, together. 12,000 clips and 4,480 images are rendered and encoded once (about
 #    eight minutes on two cores); captions are spoken anew each time a clip is seen, and one in ten is left out, for
-#    guidance. Single images come first: they cost a fifth of a clip and teach words, shapes and colours.
+#    guidance. First the text encoder learns alone to say what captions say; then single images come, which cost a fifth
+#    of a clip and teach shapes and colours. Errors on things weigh four times those on the backdrop.
 "$PYTHON" -m videosyn.training.run dit "configs/nano_dit$KIND.yaml" --max-minutes "$DIT_MINUTES"
 
 # 3. The folder that ships. The video model and the text encoder in int8, the autoencoder in bf16: below 24 MB.
