@@ -68,6 +68,10 @@ def footage(tmp_path_factory):
         path = film(folder / f"truncated_{number:02d}{suffix}", seed=number)
         content = path.read_bytes()
         path.write_bytes(content[: rng.randrange(1, len(content))])
+    for number, suffix in enumerate((".mp4", ".mkv", ".webm")):
+        path = film(folder / f"half{number}{suffix}", 60, {"movflags": "faststart"}, seed=90 + number)
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) * 11 // 20])
     for number in range(40):
         suffix = (".mp4", ".mkv", ".webm", ".ts")[number % 4]
         path = film(folder / f"flipped_{number:02d}{suffix}", seed=100 + number)
@@ -108,6 +112,9 @@ def test_a_hundred_damaged_files_stop_nothing_and_each_is_accounted_for(footage,
     assert {why[kind] for kind in ("empty", "words", "dot")} == {"probe"}
     turned = [row for row in rows["metadata"] if "rotated_" in row["source_path"]]
     assert {(row["width"], row["height"]) for row in turned} == {SIZE}
+    halved = [row for row in rows["metadata"] if "/half" in row["source_path"]]
+    assert len(halved) == 3
+    assert all("truncated: " in row["source_warning"] for row in halved)
     for row in rows["metadata"]:
         with av.open(str(tmp_path / "dataset" / row["file_name"])) as container:
             assert sum(1 for _ in container.decode(video=0)) == row["num_frames"]

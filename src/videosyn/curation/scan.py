@@ -20,7 +20,7 @@ frame's index in the source is its place in the spans, one after the other.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from videosyn.curation.records import Frame, Source
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 _BLACK_MEAN, _BLACK_STD = 3.0, 2.2
 """A frame neither brighter nor more varied than this, in levels of 255, is black."""
 PER_FRAME = ("time_s", "motion", "hash", "luma_mean", "luma_std", "cut", "damaged")
+
+
+_MISSING_S, _MISSING_SHARE = 1.0, 0.05
+"""A container without a count of frames says how long it is, sound included: so much may be missing of the picture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +81,12 @@ class Scan:
         warnings = list(dict.fromkeys(str(line) for span in spans for line in span["warnings"]))
         if before < source.num_frames:
             warnings.append(f"truncated: {before} of the container's {source.num_frames} frames decode")
-        return cls(**arrays, kept=tuple(kept), warnings=tuple(warnings))
+        scan = cls(**arrays, kept=tuple(kept), warnings=tuple(warnings))
+        missing_s = source.duration_s - scan.end_s
+        if not source.num_frames and missing_s > max(_MISSING_S, _MISSING_SHARE * source.duration_s):
+            line = f"truncated: {scan.end_s:.1f} of the container's {source.duration_s:.1f} s decode"
+            scan = replace(scan, warnings=(*warnings, line))
+        return scan
 
 
 def is_black(luma_mean, luma_std):
