@@ -105,7 +105,7 @@ def test_with_clip_weights_the_shorter_of_two_similar_clips_goes(tmp_path, clip_
     assert gone.labels["duplicate_of"] == long.id
 
 
-def test_equal_lengths_are_decided_by_size_then_by_name(tmp_path, clip_config):
+def test_equal_lengths_are_decided_by_soundness_then_size_then_path(tmp_path, clip_config):
     work = Work(str(tmp_path))
     picture = noise(1)
     clips = [shown(work, [picture, picture], letter * 16) for letter in "abc"]
@@ -115,6 +115,8 @@ def test_equal_lengths_are_decided_by_size_then_by_name(tmp_path, clip_config):
     assert [bool(clip.rejected_by) for clip in dedup.process_group(clips, work)] == [True, False, True]
     work.write_source(replace(work.source("b" * 16), width_px=64, height_px=48))
     assert [bool(clip.rejected_by) for clip in dedup.process_group(clips[::-1], work)] == [True, True, False]
+    damaged = replace(clips[0], labels={"source_warning": "truncated"})
+    assert [bool(clip.rejected_by) for clip in dedup.process_group([damaged, *clips[1:]], work)] == [True, False, True]
 
 
 def test_missing_weights_are_a_users_error(tmp_path):

@@ -1,7 +1,8 @@
 """Which clips show the same: within a source, then across all sources (paper section 4, stage 2). Next: `ledger.py`.
 
 Of a pair the shorter goes. Clips are taken in order of length, so a clip goes only for one that stays: of many copies
-the longest is left. With equal lengths, to a tenth of a second, the larger picture stays, then the first by name.
+the longest is left. With equal lengths, to a tenth of a second, one from a sound source stays before one from a
+damaged one, then the larger picture, then the first by path.
 """
 
 from __future__ import annotations
@@ -92,10 +93,12 @@ class SourceDedup(Dedup):
     name = "source_dedup"
 
 
-def precedence(clip: Clip, source: Source) -> tuple[float, int, str, int, int]:
+def precedence(clip: Clip, source: Source) -> tuple[float, bool, int, str, str, int, int]:
     """Sorts clips so that of any two that show the same the one that stays comes first."""
     pixels = source.width_px * source.height_px
-    return (-round(clip.duration_s, 1), -pixels, clip.source, clip.start_frame, clip.end_frame)
+    damaged = "source_warning" in clip.labels
+    place = (source.path, clip.source, clip.start_frame, clip.end_frame)
+    return (-round(clip.duration_s, 1), damaged, -pixels, *place)
 
 
 def tracks_of(clips: Sequence[Clip], sources: dict[str, Source], work: Work) -> list[Track]:
