@@ -144,7 +144,7 @@ def decoded(container: Any, stream: Any, errors: list[str], sought: bool = False
 
     stream.codec_context.thread_count = 1  # the engine runs a process a core
     stream.codec_context.options = {"err_detect": "explode"}  # say what is damaged instead of painting it over
-    packets = container.demux(stream)
+    packets = demuxed(container, stream)
     first_pts = None
     while True:
         try:
@@ -163,6 +163,16 @@ def decoded(container: Any, stream: Any, errors: list[str], sought: bool = False
             if frame.is_corrupt:
                 errors.append("corrupt frame")
             yield frame
+
+
+def demuxed(container: Any, stream: Any) -> Iterator[Any]:
+    """The stream's packets. PyAV stumbles over streams that a damaged transport stream makes up on the way: go on."""
+    while True:
+        try:
+            yield from container.demux(stream)
+            return
+        except IndexError:
+            continue  # past the packet of a stream that was not there when the container was opened
 
 
 class Sampler:

@@ -153,14 +153,14 @@ def _count_packets(file: Path) -> tuple[float, int]:
     """(seconds from the first packet's time to the last's, how many packets), without decoding."""
     import av.error
 
-    from videosyn.curation.decode import open_video
+    from videosyn.curation.decode import demuxed, open_video
 
     times: list[float] = [0.0, 0.0]
     count = 0
     with open_video(file) as container:
         stream = container.streams.video[0]
         try:
-            for packet in container.demux(stream):
+            for packet in demuxed(container, stream):
                 if packet.pts is not None and packet.time_base:
                     time_s = float((packet.pts - (stream.start_time or 0)) * packet.time_base)
                     times = [min(times[0], time_s), max(times[1], time_s)]
