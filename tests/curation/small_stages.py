@@ -153,9 +153,10 @@ class Dedup(_Small):
     name = "dedup"
 
     def process_group(self, clips: Sequence[Clip], work: Work) -> list[Clip]:
+        for source in sorted({clip.source for clip in clips}):
+            self.dose(content(work.source(source)), True, work)
         seen: dict[int, str] = {}
         for clip in clips:
-            self.dose(content(work.source(clip.source)), True, work)
             seen.setdefault(clip.start_frame, clip.id)
         return [
             clip

@@ -235,6 +235,12 @@ def test_a_new_dataset_needs_sources(ledger, plan):
         ledger.begin(plan, [])
 
 
+@pytest.mark.parametrize("path", ["/a\udcff.mp4", "/a\nb.mp4", "/a\0.mp4"])
+def test_a_name_that_no_table_can_hold_is_one_line(ledger, plan, path):
+    with pytest.raises(UserError, match="^a source's name must be readable text, got '/a.*: rename it$"):
+        ledger.begin(plan, ["/b", path])
+
+
 def test_the_stored_plan_is_the_plan_without_code(ledger, plan):
     config = CurationConfig(aesthetics=AestheticsConfig(min_score=5.0))
     plan = replace(plan, config=config, stages=(replace(plan.stages[0], code="os:system"), *plan.stages[1:]))

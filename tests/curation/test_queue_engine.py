@@ -136,6 +136,7 @@ def test_two_workers_with_different_stages_give_the_local_engines_result(run, tm
     run.assert_as_local(tmp_path)
 
 
+@pytest.mark.slow
 def test_workers_killed_at_random_change_nothing(run, tmp_path):
     random, kills = Random(2), 0
     workers = [run.start_worker() for _ in range(2)]
@@ -156,6 +157,7 @@ def test_workers_killed_at_random_change_nothing(run, tmp_path):
     run.assert_as_local(tmp_path)
 
 
+@pytest.mark.slow
 def test_lost_doubled_and_foreign_messages_change_nothing(run, tmp_path):
     name = _dataset_id(run.ledger)
     channel = HintBroker(run.broker)
@@ -196,6 +198,7 @@ def test_a_worker_told_to_stop_gives_back_what_it_held_without_an_attempt(tmp_pa
     ledger.database.close()
 
 
+@pytest.mark.slow
 def test_dead_letters_queued_again_are_taken_up(run, tmp_path, monkeypatch):
     monkeypatch.setenv("SMALL_STAGE_ANTIDOTE", str(tmp_path / "antidote"))
     worker = run.work()

@@ -7,7 +7,8 @@ ledger alone says what is to do, so a lost hint costs time until the next sweep 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pika
@@ -55,28 +56,25 @@ class Hints:
     def __init__(self, url: str, dataset_id: str) -> None:
         self._broker = HintBroker(url)
         self._dataset_id = dataset_id
+        self._away = False
 
     def send(self, tasks: Sequence[Task]) -> None:
         """Hints at new tasks. A broker that is away is no error: the next sweep hints again."""
         of_stage: dict[str, list[Task]] = {}
         for task in tasks:
             of_stage.setdefault(task.stage, []).append(task)
-        try:
+        with self._patience():
             for some in of_stage.values():
                 for task in some[:MOST_HINTS]:
                     self._broker.enqueue(self.message(task.stage, task.unit))
-        except (BrokerError, pika.exceptions.AMQPError) as error:
-            logging.getLogger(__name__).warning("hints are delayed, the broker is away: %s", error)
 
     def top_up(self, ready: Mapping[str, int]) -> None:
         """The sweep: as many hints per stage as it has tasks that can be claimed, MOST_WAITING at most."""
-        try:
+        with self._patience():
             for stage, count in ready.items():
                 waiting = self._waiting(stage)
                 for _ in range(min(count, MOST_WAITING) - waiting):
                     self._broker.enqueue(self.message(stage, "any"))
-        except (BrokerError, pika.exceptions.AMQPError) as error:
-            logging.getLogger(__name__).warning("hints are delayed, the broker is away: %s", error)
 
     def message(self, stage: str, unit: str) -> Message:
         return Message(
@@ -85,6 +83,21 @@ class Hints:
 
     def close(self) -> None:
         self._broker.close()
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        """Says once when the broker goes away and once when it is back."""
+        log = logging.getLogger(__name__)
+        try:
+            yield
+        except (BrokerError, pika.exceptions.AMQPError):
+            if not self._away:
+                log.warning("the broker is away: hints wait until it is back")
+            self._away = True
+        else:
+            if self._away:
+                log.warning("the broker is back")
+            self._away = False
 
     def _waiting(self, stage: str) -> int:
         name = queue_name(self._dataset_id, stage)
@@ -101,7 +114,8 @@ def queue_name(dataset_id: str, stage: str) -> str:
 
 def check_broker(url: str) -> None:
     """Raises UserError where no RabbitMQ answers at `url`."""
-    logging.getLogger("pika").setLevel(logging.CRITICAL)  # it tells every failed attempt in many lines
+    for name in ("pika", "dramatiq.worker"):  # they tell of every attempt to connect again; `Hints` says it once
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     shown = without_password(url)
     if not url.startswith(("amqp://", "amqps://")):
         raise UserError(f"a broker is an amqp:// URL, got {shown}")

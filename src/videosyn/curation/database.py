@@ -86,7 +86,7 @@ class Database:
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(FORMAT)))
                 metadata.create_all(connection)
         except SQLAlchemyError as error:
-            raise UserError(f"cannot open the ledger {self.shown}: {_first_line(error)}") from error
+            raise UserError(f"cannot open the ledger {self.shown}: {first_line(error)}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -149,10 +149,11 @@ def _postgresql(url: str) -> sa.Engine:
     try:
         return sa.create_engine(f"postgresql+psycopg://{rest}", pool_pre_ping=True, pool_size=5, max_overflow=20)
     except (SQLAlchemyError, ValueError) as error:
-        raise UserError(f"the ledger's URL {without_password(url)} cannot be read: {_first_line(error)}") from error
+        raise UserError(f"the ledger's URL {without_password(url)} cannot be read: {first_line(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What the database said, without the statement and the parameters."""
     cause = getattr(error, "orig", None) or error
     return (str(cause).strip().splitlines() or [type(error).__name__])[0]
 

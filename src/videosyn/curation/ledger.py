@@ -47,9 +47,12 @@ class Ledger(Readings):
         """Stores a new dataset and its first tasks, or continues the stored one.
 
         `paths` may be empty to continue. Raises UserError where the ledger holds another dataset, naming the first
-        difference, or where a new dataset would have no sources.
+        difference, where a new dataset would have no sources, and for a file name that no table can hold.
         """
         paths = sorted(set(paths))
+        for path in paths:
+            if not path.isprintable() or path.encode(errors="replace").decode() != path:
+                raise UserError(f"a source's name must be readable text, got {path!r}: rename it")
         stages = [to_dict(replace(stage, code="")) for stage in plan.stages]  # code is never run from a database
         config = to_dict(plan.config)
 

@@ -22,6 +22,8 @@ from videosyn.curation.tasks import Outcome, Plan, Task
 BATCH_S = 0.25
 """Work that a slot claims at once, and after which it hands in what it has."""
 MAX_BATCH = 64
+HANDLING_S = 0.001
+"""A unit's way to the child and back."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Slot:
 
     def _batch(self, stage: str) -> int:
         unit_s = self._unit_s.get(stage, BATCH_S)
-        return max(1, min(MAX_BATCH, int(BATCH_S / max(unit_s, 1e-6))))
+        return max(1, min(MAX_BATCH, int(BATCH_S / (unit_s + HANDLING_S))))
 
     def _do(self, claims: list[Claim]) -> list[Task]:
         added: list[Task] = []
@@ -96,16 +98,14 @@ class Slot:
         stage = self._plan.stage(claim.task.stage)
         span = int(claim.task.unit.rsplit("/", 1)[1]) if stage.over == "span" else None
         given = claim.given if span is None else (claim.given, span)
-        begin = time.monotonic()
         try:
             value, seconds = self._child.run(stage.name, given, stage.resources.time_limit_s)
         except ChildLost as lost:
             return None if self._stopping.is_set() else Outcome(claim.task, error=str(lost))
         except StageFailed as failed:
             return Outcome(claim.task, error=str(failed))
-        took_s = time.monotonic() - begin
-        known = self._unit_s.get(stage.name, took_s)
-        self._unit_s[stage.name] = 0.7 * known + 0.3 * took_s
+        known = self._unit_s.get(stage.name, seconds)  # without the child's start and the stage's setup
+        self._unit_s[stage.name] = 0.7 * known + 0.3 * seconds
         return Outcome(claim.task, value, seconds)
 
     def _hand_in(self, outcomes: list[Outcome]) -> list[Task]:

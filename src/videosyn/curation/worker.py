@@ -8,6 +8,7 @@ and other workers take over; stopped, it gives back what it held at once.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import signal
@@ -22,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from videosyn.core.errors import UserError
 from videosyn.curation.broker import ACTOR, HintBroker, Hints, check_broker, queue_name
+from videosyn.curation.database import first_line
 from videosyn.curation.finish import describe
 from videosyn.curation.ledger import Ledger
 from videosyn.curation.pipeline import PIPELINE, Step, choose
@@ -125,6 +127,9 @@ class _Work:
                 self._problem = self._problem or problem
                 self._over.set()
                 return
+            except SQLAlchemyError as error:  # dramatiq brings the hint again, later and later
+                logging.getLogger(__name__).warning("the ledger is away: %s", first_line(error))
+                raise
             if added is None:
                 return
             self._hints.send(added)
