@@ -51,8 +51,8 @@ class Ledger(Readings):
         """
         paths = sorted(set(paths))
         for path in paths:
-            if not path.isprintable() or path.encode(errors="replace").decode() != path:
-                raise UserError(f"a source's name must be readable text, got {path!r}: rename it")
+            if path.encode(errors="replace").decode() != path:
+                raise UserError(f"a source's name must be UTF-8, got {path!r}: rename it")
         stages = [to_dict(replace(stage, code="")) for stage in plan.stages]  # code is never run from a database
         config = to_dict(plan.config)
 
