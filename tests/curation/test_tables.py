@@ -39,6 +39,7 @@ def test_a_row_a_kept_clip_sorted_by_path_and_start_with_every_score_in_a_column
     row = rows[1]
     assert row["text"].startswith("A dog runs along the beach under number 2")
     assert (row["licence"], row["width"], row["height"], row["fps"], row["num_frames"]) == ("CC0-1.0", 64, 48, 25.0, 75)
+    assert row["bytes"] == 6
     assert (row["motion"], row["aesthetic"], row["captioner"]) == (0.06, 4.8, "sidecar")
     assert "text_area" not in row
     assert row["version_motion"] == "1"

@@ -30,9 +30,9 @@ _ORIGIN = {
     "start_frame": "int64",
     "num_frames": "int64",
 }
-_SIZE = {"width": "int32", "height": "int32", "fps": "double"}
+_SIZE = {"width": "int32", "height": "int32", "fps": "double", "bytes": "int64"}
 _WHY = {"rejected_by": "string", "reason": "string"}
-_BECAME = {"width_px": "width", "height_px": "height", "fps": "fps"}
+_BECAME = {"width_px": "width", "height_px": "height", "fps": "fps", "bytes": "bytes"}
 """Scores of the stage `write` that are columns of _SIZE."""
 
 
@@ -58,7 +58,8 @@ def kept_rows(result: Result) -> Iterator[dict[str, Any]]:
     versions = _versions(result)
     for source, clip in in_order(result, written(result)):
         scores = {name: value for name, value in clip.scores.items() if name not in _BECAME}
-        size = {column: clip.scores.get(score) for score, column in _BECAME.items()}
+        size = {column: clip.scores[score] for score, column in _BECAME.items()}
+        size = {column: value if _SIZE[column] == "double" else int(value) for column, value in size.items()}
         file = {"file_name": clip.labels["file_name"], "text": clip.caption}
         labels = {name: value for name, value in clip.labels.items() if name != "file_name"}
         yield {**file, **_origin(source, clip), **size, **scores, **labels, **versions}

@@ -50,13 +50,13 @@ def write_shards(result: Result, dataset: Path, work: Work) -> None:
 
 
 def _shards(rows: Iterable[dict[str, Any]], largest_bytes: int) -> Iterator[list[dict[str, Any]]]:
-    shard, size = [], 0.0
+    shard, size = [], 0
     for row in rows:
         shard.append(row)
         size += row["bytes"]
         if size >= largest_bytes:
             yield shard
-            shard, size = [], 0.0
+            shard, size = [], 0
     if shard:
         yield shard
 
