@@ -26,9 +26,12 @@ check: .venv/.dev
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
 
-# Each benchmark prints its figures; none of them fails the build.
+# Each benchmark prints its figures; none of them fails the build. FOOTAGE: a folder of real videos with a footage.json.
 bench: .venv/.dev
-	@for file in benchmarks/sampling_overhead.py benchmarks/startup.py benchmarks/vae_speed.py benchmarks/memory.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+	@for file in sampling_overhead startup vae_speed memory "curation_speed --minutes 60" \
+	  "curation_cuts $(if $(FOOTAGE),--footage $(FOOTAGE))" "curation_text $(FOOTAGE)"; do \
+	  set -- $$file; echo "== benchmarks/$$*"; name=$$1; shift; \
+	  $(BIN)/python "benchmarks/$$name.py" "$$@" || exit 1; done
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -1,6 +1,6 @@
 """Hard cuts found: precision, recall and F1 of curation, and of PySceneDetect's two detectors alone.
 
-    python benchmarks/curation_cuts.py [--footage ../shared/footage] [--films 12] [--seed 500000] [--tolerance 2]
+    python benchmarks/curation_cuts.py [--footage FOLDER] [--films 12] [--seed 500000] [--tolerance 2]
 
 On films of drawn scenes with known cuts, and on a folder of footage where there is one: its footage.json says, per
 file, the first frame after each cut (`cuts_by_eye`). No figure here is a time.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def drawn_films(folder: Path, num_films: int, seed: int) -> dict[Path, list[int]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--footage", type=Path, default=Path("../shared/footage"))
+    parser.add_argument("--footage", type=Path, default=None)
     parser.add_argument("--films", type=int, default=12)
     parser.add_argument("--seed", type=int, default=500_000)
     parser.add_argument("--tolerance", type=int, default=2)
@@ -139,13 +140,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         films = drawn_films(Path(folder), options.films, options.seed)
         measure(f"drawn films, seed {options.seed}", films, options.tolerance)
+    if options.footage is None:
+        print("no folder of footage was given: only drawn films were measured")
+        return
     facts = options.footage / "footage.json"
-    if facts.is_file():
-        entries = json.loads(facts.read_text(encoding="utf-8")).items()
-        films = {options.footage / name: entry["cuts_by_eye"] for name, entry in entries}
-        measure(f"footage in {options.footage}", films, options.tolerance)
-    else:
-        print(f"no {facts}: only drawn films were measured")
+    if not facts.is_file():
+        sys.exit(f"{facts} does not exist: it says where the cuts are")
+    entries = json.loads(facts.read_text(encoding="utf-8")).items()
+    films = {options.footage / name: entry["cuts_by_eye"] for name, entry in entries}
+    measure(f"footage in {options.footage}", films, options.tolerance)
 
 
 if __name__ == "__main__":
