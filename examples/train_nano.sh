@@ -26,10 +26,9 @@ DIT=runs/nano_dit$KIND
 #    (A run that is asked to leave saves, ends with code 3, and so ends this script.)
 "$PYTHON" -m videosyn.training.run vae "configs/nano_vae$KIND.yaml" --max-minutes "$VAE_MINUTES"
 
-# 2. The video model and its text encoder, together. 12,000 clips and 4,480 images are rendered and encoded once (about
-#    eight minutes on two cores); captions are spoken anew each time a clip is seen, and one in ten is left out, for
-#    guidance. First the text encoder learns alone to say what captions say; then single images come, which cost a fifth
-#    of a clip and teach shapes and colours. Errors on things weigh four times those on the backdrop.
+# 2. The video model and its text encoder, together. 20,000 clips and 10,000 images are rendered and encoded once (about
+#    ten minutes on two cores); captions are spoken anew each time a clip is seen, and one in ten is left out, for
+#    guidance. Single images come first: they cost a fifth of a clip and teach words, shapes and colours.
 "$PYTHON" -m videosyn.training.run dit "configs/nano_dit$KIND.yaml" --max-minutes "$DIT_MINUTES"
 
 # 3. The folder that ships. The video model and the text encoder in int8, the autoencoder in bf16: below 24 MB.
