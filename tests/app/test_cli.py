@@ -251,9 +251,12 @@ def test_ctrl_c_stops_with_130_and_leaves_nothing(tiny_folder, tmp_path):
         text=True,
     )
     assert process.stderr is not None
-    assert "zebra" in process.stderr.readline()  # the last word before sampling begins
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    try:
+        assert "zebra" in process.stderr.readline()  # the last word before sampling begins
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, error
     assert "Traceback" not in error
     assert files(tmp_path) == []

@@ -118,17 +118,16 @@ class SourceDedup(_Small):
 
 class _OfClips(_Small):
     def process(self, clip: Clip, work: Work) -> Clip:
+        """Takes the poison; what else a stage does to its clips stands in its own `process`."""
         self.dose(content(work.source(clip.source)), clip.start_frame % 100 <= 10, work)
-        return self.changed(clip, work)
-
-    def changed(self, clip: Clip, work: Work) -> Clip:
-        raise NotImplementedError
+        return clip
 
 
 class Aesthetics(_OfClips):
     name = "aesthetics"
 
-    def changed(self, clip: Clip, work: Work) -> Clip:
+    def process(self, clip: Clip, work: Work) -> Clip:
+        clip = super().process(clip, work)
         score = int(clip.id, 16) % 100 / 10
         scored = replace(clip, scores={**clip.scores, "aesthetic": score})
         return rejected(scored, self.name, f"score {score} is below 2") if score < 2 else scored
@@ -139,7 +138,8 @@ class Motion(_OfClips):
 
     name = "motion"
 
-    def changed(self, clip: Clip, work: Work) -> Clip:
+    def process(self, clip: Clip, work: Work) -> Clip:
+        clip = super().process(clip, work)
         scored = replace(clip, scores={**clip.scores, "motion": 0.5})
         if clip.start_frame % 30:
             return scored
@@ -169,14 +169,16 @@ class Dedup(_Small):
 class Captions(_OfClips):
     name = "captions"
 
-    def changed(self, clip: Clip, work: Work) -> Clip:
+    def process(self, clip: Clip, work: Work) -> Clip:
+        clip = super().process(clip, work)
         return replace(clip, caption=f"frames {clip.start_frame} to {clip.end_frame}")
 
 
 class Write(_OfClips):
     name = "write"
 
-    def changed(self, clip: Clip, work: Work) -> Clip:
+    def process(self, clip: Clip, work: Work) -> Clip:
+        clip = super().process(clip, work)
         work.write(f"clips/{clip.id}.mp4", clip.caption.encode())
         return replace(clip, labels={**clip.labels, "file_name": f"clips/{clip.id}.mp4"})
 

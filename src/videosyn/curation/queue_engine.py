@@ -82,6 +82,7 @@ def _watch(
             time.sleep(LOOK_S)
         if progress is not None:
             progress(book.progress())
+        hints.remove_unread(plan.names())
     finally:
         hints.close()
 

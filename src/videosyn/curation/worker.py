@@ -112,8 +112,11 @@ class _Work:
                 slot.close()
             for reader in readers:
                 reader.broker.close()
-            self._hints.close()
             heart.join()
+            with contextlib.suppress(SQLAlchemyError):
+                if self._book.is_finished():
+                    self._hints.remove_unread(self._plan.names())
+            self._hints.close()
         if self._problem is not None:
             raise self._problem
 
