@@ -110,6 +110,20 @@ def test_the_weight_of_things_is_the_loss_where_they_are(tmp_path: Path, vae_run
     assert everywhere < first[3.0]["loss"] < things or everywhere > first[3.0]["loss"] > things
 
 
+def test_the_lesson_in_naming_is_logged_and_leaves_nothing_in_the_model(tmp_path: Path, vae_run: Path):
+    for weight in (0.0, 0.5):
+        run_dit(dit_options(tmp_path / str(weight), vae_run, max_steps=2, naming_weight=weight, thing_weight=2.0))
+    plain, taught = (
+        next(map(json.loads, (tmp_path / weight / "run" / "metrics.jsonl").read_text().splitlines()))
+        for weight in ("0.0", "0.5")
+    )
+    assert taught["loss"] == pytest.approx(plain["loss"] + 0.5 * taught["naming"], rel=1e-4)
+    assert {"named/kind", "named/colour"} <= taught.keys()
+    files = [sorted(path.name for path in (tmp_path / weight / "run/model").rglob("*")) for weight in ("0.0", "0.5")]
+    assert files[0] == files[1]
+    VideoSynPipeline.from_pretrained(tmp_path / "0.5/run/model")  # strict: a foreign tensor would be refused
+
+
 def test_the_text_encoder_reads_before_the_run_begins(tmp_path: Path, vae_run: Path, capsys, monkeypatch):
     monkeypatch.setattr(reading, "NUM_CAPTIONS", 64)
     run_dit(dit_options(tmp_path, vae_run, max_steps=1, text_steps=2))

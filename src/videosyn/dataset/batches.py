@@ -17,7 +17,7 @@ from videosyn.dataset.buckets import Bucket, bucket_of_step
 from videosyn.dataset.latent_cache import LatentCache
 from videosyn.dataset.world_clips import WorldClips, render_clips, scenes_of
 from videosyn.world.caption import caption
-from videosyn.world.footprint import footprint
+from videosyn.world.footprint import named_cells
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,8 @@ class LatentBatch:
     """"" where the caption is left out."""
     latents: Tensor
     things: Tensor | None = None
-    """Where the scenes' things are: bool (B, t, h, w). None: not asked for."""
+    """Kind, colour and motion of what lies in each cell, 0 where nothing does: uint8 (B, 3, t, h, w), as
+    `world.footprint.named_cells` gives them. None: not asked for."""
 
     @property
     def size(self) -> int:
@@ -148,8 +149,8 @@ class CaptionedLatents:
     caption_dropout: float
     fps: float = 8.0
     with_things: bool = False
-    """Whether batches say where the things are."""
-    _footprints: dict[tuple[str, int], Tensor] = field(default_factory=dict, repr=False)
+    """Whether batches say where which things are."""
+    _named_cells: dict[tuple[str, int], Tensor] = field(default_factory=dict, repr=False)
 
     def batch(self, step: int, buckets: Sequence[Bucket], sizes: Sequence[int]) -> LatentBatch:
         """The batch of a step. One-frame buckets take the cache's images and the first frames of its clips."""
@@ -159,16 +160,16 @@ class CaptionedLatents:
         picked = tuple(seeds[chosen].tolist())
         frames = plan.bucket.frames
         captions = tuple(self._caption(seed, step, index, frames) for index, seed in enumerate(picked))
-        things = torch.stack([self._footprint(plan.bucket, seed) for seed in picked]) if self.with_things else None
+        things = torch.stack([self._cells(plan.bucket, seed) for seed in picked]) if self.with_things else None
         return LatentBatch(plan.bucket.name, step, frames, picked, captions, latents[chosen], things)
 
-    def _footprint(self, bucket: Bucket, scene_seed: int) -> Tensor:
-        """Worked out once for each clip: (t, h, w)."""
+    def _cells(self, bucket: Bucket, scene_seed: int) -> Tensor:
+        """Worked out once for each clip: (3, t, h, w)."""
         key = (bucket.name, scene_seed)
-        if key not in self._footprints:
+        if key not in self._named_cells:
             scene = scenes_of([scene_seed], self.cache.split)[0]
-            self._footprints[key] = footprint(scene, bucket.frames, bucket.height, bucket.width, self.fps)
-        return self._footprints[key]
+            self._named_cells[key] = named_cells(scene, bucket.frames, bucket.height, bucket.width, self.fps)
+        return self._named_cells[key]
 
     def _caption(self, scene_seed: int, step: int, index: int, num_frames: int) -> str:
         rng = Random(f"caption/{self.seed}/{step}/{index}")

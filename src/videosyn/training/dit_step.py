@@ -16,12 +16,13 @@ from videosyn.diffusion.flow import FlowMatching
 from videosyn.sampling.model_index import Defaults, Trained
 from videosyn.sampling.pipeline import VideoSynPipeline
 from videosyn.text.nano import NanoTextEncoder
+from videosyn.training.naming import Namer
 from videosyn.training.options import DiTTraining
 from videosyn.training.sheets import write_sheet
 from videosyn.vdit.model import VDiT
 from videosyn.vidvae.model import VidVAE
 from videosyn.world.caption import caption
-from videosyn.world.footprint import footprint
+from videosyn.world.footprint import named_cells
 
 PROMPTS = (
     "a red ball bounces on the grass at sunset",
@@ -35,7 +36,7 @@ PROMPTS = (
 )
 """What every sample sheet shows."""
 
-NOT_MATRICES = ("vdit.patch_embedder", "vdit.final", "vdit.time_embedder", "text.words", "text.places")
+NOT_MATRICES = ("vdit.patch_embedder", "vdit.final", "vdit.time_embedder", "text.words", "text.places", "namer")
 """Embeddings, first and last layers: AdamW's, as are norms, biases and modulation tables."""
 
 
@@ -54,7 +55,9 @@ class DiTStep:
         """`vdit` and `text_encoder` are trained together; `vae` decodes the sample sheets and is saved with them."""
         self.options, self.clips, self.objective = options, clips, objective
         self.vdit, self.text_encoder, self.vae = vdit, text_encoder, vae
-        self.device = next(vdit.parameters()).device
+        parameter = next(vdit.parameters())
+        self.device = parameter.device
+        self.namer = Namer(vdit).to(self.device, parameter.dtype) if options.naming_weight else None
         buckets = parse_buckets(options.buckets)
         self._mixed = self._mix(buckets)
         self._image_phase = self._mix(_with_images(buckets, options.image_phase_share))
@@ -78,7 +81,9 @@ class DiTStep:
         self._validation = self._held_out(buckets[0])
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        parts = {"vdit": self.vdit, "text": self.text_encoder}
+        parts: dict[str, nn.Module] = {"vdit": self.vdit, "text": self.text_encoder}
+        if self.namer is not None:
+            parts["namer"] = self.namer
         return {
             f"{part}.{name}": parameter
             for part, module in parts.items()
@@ -102,14 +107,21 @@ class DiTStep:
         error = self._error(batch, generator)
         if batch.things is None:
             return error.mean(), {}
-        weight = 1.0 + (self.options.thing_weight - 1.0) * batch.things.to(self.device).float()  # (B, t, h, w)
-        return (error * weight).mean() / weight.mean(), {"plain_loss": error.mean().item()}
+        cells = batch.things.to(self.device)  # (B, 3, t, h, w)
+        weight = 1.0 + (self.options.thing_weight - 1.0) * (cells[:, 0] > 0).float()  # (B, t, h, w)
+        loss, figures = (error * weight).mean() / weight.mean(), {"plain_loss": error.mean().item()}
+        if self.namer is not None:
+            naming, shares = self.namer(cells)
+            loss = loss + self.options.naming_weight * naming
+            figures |= {"naming": naming.item(), **{f"named/{name}": share for name, share in shares.items()}}
+        return loss, figures
 
     def validate(self) -> dict[str, float]:
         generator = torch.Generator(self.device).manual_seed(1)
         error = torch.cat([self._error(batch, generator) for batch in self._validation])  # (N, t, h, w)
-        things = torch.cat([batch.things for batch in self._validation if batch.things is not None])
-        return {"val/loss": error.mean().item(), "val/things": error[things.to(self.device)].mean().item()}
+        cells = torch.cat([batch.things for batch in self._validation if batch.things is not None])
+        there = (cells[:, 0] > 0).to(self.device)
+        return {"val/loss": error.mean().item(), "val/things": error[there].mean().item()}
 
     def sheet(self, path: Path) -> None:
         films = self.pipeline(PROMPTS, num_steps=self.options.sheet_steps)
@@ -154,7 +166,7 @@ class DiTStep:
         )
         things = torch.stack(
             [
-                footprint(scene, bucket.frames, bucket.height, bucket.width, self.options.fps)
+                named_cells(scene, bucket.frames, bucket.height, bucket.width, self.options.fps)
                 for scene in scenes_of(seeds, "held-out")
             ]
         )

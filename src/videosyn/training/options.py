@@ -141,6 +141,9 @@ class DiTTraining(Training):
     """Part of the captions left out, for guidance."""
     thing_weight: float = 1.0
     """Weight of the error where the scene's things are, against 1 elsewhere. They are small; prompts speak of them."""
+    naming_weight: float = 0.0
+    """Weight of a second lesson: tokens of a middle block name the kind, colour and motion of what lies in their cells.
+    0: no such lesson."""
     text_steps: int = 0
     """Steps of 128 captions in which the text encoder first learns, alone, to read what captions say."""
     image_phase_fraction: float = 0.15
@@ -165,6 +168,8 @@ class DiTTraining(Training):
             raise UserError(f"at least one bucket must have more than 1 frame, got {', '.join(self.buckets)}")
         if self.thing_weight <= 0:
             raise UserError(f"thing_weight must be above 0, got {self.thing_weight:g}")
+        if self.naming_weight < 0:
+            raise UserError(f"naming_weight must not be negative, got {self.naming_weight:g}")
         if self.text_steps < 0:
             raise UserError(f"text_steps must not be negative, got {self.text_steps}")
         for name in ("caption_dropout", "image_phase_fraction", "image_phase_share"):

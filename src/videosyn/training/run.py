@@ -104,8 +104,8 @@ def run_dit(options: DiTTraining) -> str:
         on_shard=_counter("latents"),
     )
     cache = LatentCache(shards, "train")
-    weighted = options.thing_weight != 1.0
-    clips = CaptionedLatents(cache, options.seed, options.caption_dropout, options.fps, with_things=weighted)
+    with_things = options.thing_weight != 1.0 or options.naming_weight > 0
+    clips = CaptionedLatents(cache, options.seed, options.caption_dropout, options.fps, with_things)
     torch.manual_seed(options.seed)
     tokenizer = WordTokenizer.from_words(vocabulary())
     vdit = VDiT(config).to(device, dtype)

@@ -11,6 +11,7 @@ from torch import Tensor
 from videosyn.world.layout import FOCAL, Camera, Pose, View, lay_out
 from videosyn.world.scene import Scene
 from videosyn.world.solids import SOLIDS
+from videosyn.world.vocabulary import COLOURS, KINDS, MOTIONS
 
 
 def rectangle(kind: str, pose: Pose, camera: Camera, view: View, slack_px: int) -> tuple[int, int, int, int]:
@@ -34,19 +35,24 @@ def rectangle(kind: str, pose: Pose, camera: Camera, view: View, slack_px: int) 
     return x0, y0, max(x1 - x0, 0), max(y1 - y0, 0)
 
 
-def footprint(scene: Scene, num_frames: int, height: int, width: int, fps: float, cell_px: int = 8) -> Tensor:
-    """Which cells of the latent grid a thing touches: bool (t, h, w), t = 1 + (T - 1) / 4, h = height / `cell_px`.
+def named_cells(scene: Scene, num_frames: int, height: int, width: int, fps: float, cell_px: int = 8) -> Tensor:
+    """What lies in each cell of the latent grid: uint8 (3, t, h, w), t = 1 + (T - 1) / 4, h = height / `cell_px`.
 
-    As the VidVAE groups frames: the first alone, then four by four.
+    Kind, colour and motion of the nearest thing that touches the cell, each 1 + its place in the vocabulary; 0 where
+    there is none. A single image has no motions. Frames are grouped as the VidVAE does: the first alone, then four by
+    four.
     """
     view = View(height, width)
     cameras, poses = lay_out(scene, view, num_frames, fps)
-    touched = torch.zeros(1 + (num_frames - 1) // 4, height // cell_px, width // cell_px, dtype=torch.bool)
-    for thing, path in zip(scene.things, poses):
-        for frame, (pose, camera) in enumerate(zip(path, cameras)):
+    cells = torch.zeros(3, 1 + (num_frames - 1) // 4, height // cell_px, width // cell_px, dtype=torch.uint8)
+    for index in sorted(range(len(scene.things)), key=lambda index: -scene.things[index].depth):
+        thing = scene.things[index]
+        motion = 1 + list(MOTIONS).index(thing.motion) if num_frames > 1 else 0
+        names = torch.tensor([1 + list(KINDS).index(thing.kind), 1 + list(COLOURS).index(thing.colour), motion])
+        for frame, (pose, camera) in enumerate(zip(poses[index], cameras)):
             x, y, across, down = rectangle(thing.kind, pose, camera, view, slack_px=1)
             if across and down:
                 rows = slice(y // cell_px, -(-(y + down) // cell_px))
                 columns = slice(x // cell_px, -(-(x + across) // cell_px))
-                touched[(frame + 3) // 4, rows, columns] = True
-    return touched
+                cells[:, (frame + 3) // 4, rows, columns] = names[:, None, None].to(torch.uint8)
+    return cells
