@@ -5,7 +5,7 @@ import pytest
 from drawn import HEIGHT, WIDTH, panned, planes_of, texture, world_shots
 
 from videosyn.curation.config import ShotsConfig
-from videosyn.curation.cuts import CutFinder
+from videosyn.curation.cuts import CutFinder, _change, _least_change
 
 
 def cuts(frames: np.ndarray, config: ShotsConfig | None = None, fps: float = 24) -> list[int]:
@@ -90,3 +90,20 @@ def test_a_threshold_of_the_users_own_is_the_detectors():
 def test_films_of_few_frames_have_no_cut():
     for num_frames in (1, 2, 5):
         assert cuts(panned(1, num_frames, 1)) == []
+
+
+def test_the_bound_that_spares_the_search_never_exceeds_what_the_search_finds():
+    import cv2
+
+    rng, ratios = np.random.default_rng(0), []
+    for number in range(60):
+        old, other = (
+            cv2.resize(rng.uniform(0, 255, (*rng.integers(3, 12, 2), 3)).astype(np.float32), (64, 40)) for _ in range(2)
+        )
+        new = other if number % 2 else np.roll(old, rng.integers(-5, 6, 2), (0, 1)) + rng.normal(0, 2, old.shape)
+        new = new.astype(np.float32)
+        found = _change(old, new).reshape(5, 8)
+        bound = _least_change(old, new)
+        assert (bound <= found + 0.01).all()
+        ratios.append(float((bound / found).mean()))
+    assert np.mean(ratios[1::2]) > 0.2  # of unlike pictures it knows much

@@ -108,7 +108,10 @@ class CutFinder:
     def _same(self, past: int, future: int) -> bool:
         import numpy as np
 
-        return bool(np.mean(_change(self._thumb(past), self._thumb(future)) > _BLOCK_CHANGED) <= _SAME)
+        old, new = self._thumb(past), self._thumb(future)
+        if np.mean(_least_change(old, new) > _BLOCK_CHANGED) > _SAME:
+            return False  # as most pictures of different shots: their blocks need not be searched for
+        return bool(np.mean(_change(old, new) > _BLOCK_CHANGED) <= _SAME)
 
     def _mean_change(self, index: int) -> float:
         return float(_change(self._thumb(index - 1), self._thumb(index)).mean())
@@ -181,3 +184,20 @@ def _change(old: np.ndarray, new: np.ndarray) -> np.ndarray:
         for left in range(0, columns, _BLOCK_PX)
     ]
     return np.sqrt(np.maximum(least, 0) / _BLOCK_PX**2)
+
+
+def _least_change(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """A lower bound of `_change`, (rows, columns) of blocks: no place is more alike than its mean colour allows."""
+    import cv2
+    import numpy as np
+
+    half, size = _BLOCK_PX // 2, (_BLOCK_PX, _BLOCK_PX)
+    around = cv2.copyMakeBorder(old, *[_REACH_PX + half] * 4, cv2.BORDER_REPLICATE)
+    means = cv2.blur(around, size)  # at (y, x): of the block that begins at (y, x) - half
+    reach = np.ones((2 * _REACH_PX + 1, 2 * _REACH_PX + 1), np.uint8)
+    first = _REACH_PX + 2 * half  # where the middle of the search for the first block lies
+    low, high = (search(means, reach)[first:, first:][::_BLOCK_PX, ::_BLOCK_PX] for search in (cv2.erode, cv2.dilate))
+    rows, columns, colours = new.shape
+    blocks = new.reshape(rows // _BLOCK_PX, _BLOCK_PX, columns // _BLOCK_PX, _BLOCK_PX, colours).mean((1, 3))
+    low, high = (each[: blocks.shape[0], : blocks.shape[1]] for each in (low, high))
+    return np.sqrt((np.maximum(np.maximum(low - blocks, blocks - high), 0) ** 2).sum(-1))

@@ -198,13 +198,9 @@ class Sampler:
         else:
             step = self.step
         sample_bytes, down, across = _SUBSAMPLED[frame.format.name]
-        offset = step // 2
-        luma = _plane(frame, 0, sample_bytes)[offset::step, offset::step][: rows * 2, : columns * 2]
-        step_y, step_x = step * (2 - down), step * (2 - across)
-        chroma = [
-            _plane(frame, plane, sample_bytes)[step_y // 2 :: step_y, step_x // 2 :: step_x][:rows, :columns]
-            for plane in (1, 2)
-        ]
+        luma = _thinned(_plane(frame, 0, sample_bytes), step, step)[: rows * 2, : columns * 2]
+        steps = step * (2 - down), step * (2 - across)
+        chroma = [_thinned(_plane(frame, plane, sample_bytes), *steps)[:rows, :columns] for plane in (1, 2)]
         if sample_bytes == 2:
             luma, chroma = luma >> 2, [plane >> 2 for plane in chroma]
         turned = [np.rot90(plane, self.quarter_turns) for plane in (luma, *chroma)]
@@ -239,6 +235,13 @@ def _plane(frame: av.VideoFrame, index: int, sample_bytes: int) -> np.ndarray:
     plane: Any = frame.planes[index]
     samples = np.frombuffer(plane, np.uint8 if sample_bytes == 1 else "<u2")
     return samples.reshape(-1, plane.line_size // sample_bytes)[: plane.height, : plane.width]
+
+
+def _thinned(plane: np.ndarray, step_y: int, step_x: int) -> np.ndarray:
+    """Every n-th sample of a plane, from the middle of the first n. Whole rows first: half the time of both at once."""
+    import numpy as np
+
+    return np.ascontiguousarray(plane[step_y // 2 :: step_y])[:, step_x // 2 :: step_x]
 
 
 @cache
