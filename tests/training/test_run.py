@@ -11,7 +11,7 @@ import torch
 from videosyn.core.errors import UserError
 from videosyn.dataset.latent_cache import load_vae
 from videosyn.sampling.pipeline import VideoSynPipeline
-from videosyn.training import reading
+from videosyn.training import dit_step, reading
 from videosyn.training.options import DiTTraining, VAETraining
 from videosyn.training.quality import psnr, ssim
 from videosyn.training.run import main, run_dit, run_vae
@@ -122,6 +122,27 @@ def test_the_lesson_in_naming_is_logged_and_leaves_nothing_in_the_model(tmp_path
     files = [sorted(path.name for path in (tmp_path / weight / "run/model").rglob("*")) for weight in ("0.0", "0.5")]
     assert files[0] == files[1]
     VideoSynPipeline.from_pretrained(tmp_path / "0.5/run/model")  # strict: a foreign tensor would be refused
+
+
+def test_no_error_counts_on_given_frames(tmp_path: Path, vae_run: Path, monkeypatch):
+    first = torch.tensor([[True, False]])
+    monkeypatch.setattr(dit_step, "draw_given", lambda batch, frames, share, generator: first.expand(batch, -1))
+    seen = []
+
+    class Watched(dit_step.DiTStep):
+        def _error(self, *how):
+            self.vdit.register_forward_pre_hook(lambda model, inputs: seen.append(inputs[:2]))
+            error, counts = super()._error(*how)
+            seen.append((error, counts))
+            return error * 0 + 100 * (1 - counts) + 7 * counts, counts
+
+    monkeypatch.setattr(dit_step, "DiTStep", Watched)
+    run_dit(dit_options(tmp_path, vae_run, max_steps=1, given_share=1.0, image_phase_fraction=0.0))
+    latents, timestep = seen[0]
+    assert (timestep[:, 0] == 0).all()
+    assert (timestep[:, 1] > 0).all()
+    assert latents[:, :, 0].std() > 0.1
+    assert losses(tmp_path / "run")[0] == pytest.approx(7.0)  # the given frame's 100 leaves no trace
 
 
 def test_the_text_encoder_reads_before_the_run_begins(tmp_path: Path, vae_run: Path, capsys, monkeypatch):

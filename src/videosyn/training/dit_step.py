@@ -16,6 +16,7 @@ from videosyn.diffusion.flow import FlowMatching
 from videosyn.sampling.model_index import Defaults, Trained
 from videosyn.sampling.pipeline import VideoSynPipeline
 from videosyn.text.nano import NanoTextEncoder
+from videosyn.training.given import draw_given
 from videosyn.training.naming import Namer
 from videosyn.training.options import DiTTraining
 from videosyn.training.sheets import write_sheet
@@ -104,12 +105,13 @@ class DiTStep:
         return self.clips.batch(step, buckets, sizes)
 
     def loss(self, batch: LatentBatch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        error = self._error(batch, generator)
+        error, weight = self._error(batch, generator, self.options.given_share)  # (B, t, h, w), (B, t, 1, 1)
         if batch.things is None:
-            return error.mean(), {}
+            return (error * weight).mean() / weight.mean(), {}
         cells = batch.things.to(self.device)  # (B, 3, t, h, w)
-        weight = 1.0 + (self.options.thing_weight - 1.0) * (cells[:, 0] > 0).float()  # (B, t, h, w)
-        loss, figures = (error * weight).mean() / weight.mean(), {"plain_loss": error.mean().item()}
+        plain = (error * weight).mean() / weight.mean()
+        weight = weight * (1.0 + (self.options.thing_weight - 1.0) * (cells[:, 0] > 0).float())  # (B, t, h, w)
+        loss, figures = (error * weight).mean() / weight.mean(), {"plain_loss": plain.item()}
         if self.namer is not None:
             naming, shares = self.namer(cells)
             loss = loss + self.options.naming_weight * naming
@@ -118,7 +120,7 @@ class DiTStep:
 
     def validate(self) -> dict[str, float]:
         generator = torch.Generator(self.device).manual_seed(1)
-        error = torch.cat([self._error(batch, generator) for batch in self._validation])  # (N, t, h, w)
+        error = torch.cat([self._error(batch, generator)[0] for batch in self._validation])  # (N, t, h, w)
         cells = torch.cat([batch.things for batch in self._validation if batch.things is not None])
         there = (cells[:, 0] > 0).to(self.device)
         return {"val/loss": error.mean().item(), "val/things": error[there].mean().item()}
@@ -131,18 +133,25 @@ class DiTStep:
     def save(self, folder: Path) -> None:
         self.pipeline.save_pretrained(folder)
 
-    def _error(self, batch: LatentBatch, generator: torch.Generator) -> Tensor:
-        """Squared error of the prediction, a mean over channels, fp32 (B, t, h, w). Times and noise: the generator."""
+    def _error(self, batch: LatentBatch, generator: torch.Generator, given_share: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Squared error of the prediction, a mean over channels, fp32 (B, t, h, w); and which frames count,
+        fp32 (B, t, 1, 1): those that were not given. Times, noise and given frames: the generator.
+        """
         latents = batch.latents.to(self.device).float()
         text = self.text_encoder.encode(batch.captions)
         num_tokens = self._tokens(latents.shape[2:])
         times = self.objective.draw_times(len(latents), num_tokens, generator, self.device)
         noise = torch.randn(latents.shape, generator=generator, device=self.device)
+        given = draw_given(len(latents), latents.shape[2], given_share, generator) if given_share else None
+        counts = torch.ones(len(latents), 1, 1, 1, device=self.device)
+        if given is not None:
+            times = times[:, None] * ~given  # (B, t)
+            counts = (~given).float()[:, :, None, None]
         noisy = self.objective.corrupt(latents, noise, times)
         fps = torch.full((len(latents),), self.options.fps, device=self.device)
         prediction = self.vdit(noisy, self.objective.timestep(times), text.features, text.mask, fps)
         error = prediction.float() - self.objective.target(latents, noise, times)
-        return error.square().mean(1)
+        return error.square().mean(1), counts.expand(-1, latents.shape[2], -1, -1)
 
     def _tokens(self, latent_size: tuple[int, ...] | torch.Size) -> int:
         frames, height, width = latent_size

@@ -141,6 +141,8 @@ class DiTTraining(Training):
     """Part of the captions left out, for guidance."""
     thing_weight: float = 1.0
     """Weight of the error where the scene's things are, against 1 elsewhere. They are small; prompts speak of them."""
+    given_share: float = 0.0
+    """Share of the batches in which some frames are given: the first, the first few, the last, or both ends."""
     naming_weight: float = 0.0
     """Weight of a second lesson: tokens of a middle block name the kind, colour and motion of what lies in their cells.
     0: no such lesson."""
@@ -172,7 +174,7 @@ class DiTTraining(Training):
             raise UserError(f"naming_weight must not be negative, got {self.naming_weight:g}")
         if self.text_steps < 0:
             raise UserError(f"text_steps must not be negative, got {self.text_steps}")
-        for name in ("caption_dropout", "image_phase_fraction", "image_phase_share"):
+        for name in ("caption_dropout", "given_share", "image_phase_fraction", "image_phase_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")
 
