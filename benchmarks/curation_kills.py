@@ -38,23 +38,33 @@ def main() -> None:
         begin = time.perf_counter()
         run(footage, place / "calm").wait()
         whole_s = time.perf_counter() - begin
-        killed = 0
-        while killed < options.kills:
-            process = run(footage, place / "killed")
-            try:
-                # Starting takes seconds in which nothing is done; the moments lie anywhere in the run, and it advances.
-                process.wait(rng.uniform(0.1, 2.5) * whole_s / max(options.kills / 4, 1) + 2.0)
-                break
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                killed += 1
-        code = run(footage, place / "killed").wait()
-        calm, disturbed = contents(place / "calm"), contents(place / "killed")
-    print(f"killed {killed} times, then run to its end (exit code {code}); an undisturbed run took {whole_s:.0f} s")
-    differing = sorted(name for name in calm.keys() | disturbed.keys() if calm.get(name) != disturbed.get(name))
-    print(f"{len(calm)} files compared, {len(differing)} differ", *differing[:10])
-    sys.exit(bool(differing) or bool(code))
+        calm = contents(place / "calm")
+        killed, finished, differing = 0, 0, set[str]()
+        while killed < options.kills:  # a run that comes to its end before the last kill is compared, then another
+            finished += 1
+            dataset = place / f"killed_{finished}"
+            killed += kill_until_finished(footage, dataset, options.kills - killed, whole_s, rng)
+            disturbed = contents(dataset)
+            differing |= {name for name in calm.keys() | disturbed.keys() if calm.get(name) != disturbed.get(name)}
+    print(f"{killed} kills over {finished} runs of the same footage; an undisturbed run takes {whole_s:.0f} s")
+    print(f"{len(calm)} files of each compared, {len(differing)} differ", *sorted(differing)[:10])
+    sys.exit(bool(differing))
+
+
+def kill_until_finished(footage: Path, dataset: Path, kills: int, whole_s: float, rng: random.Random) -> int:
+    """Starts the same command until it comes to its end, killing it at most `kills` times -> how often it was."""
+    for killed in range(kills):
+        process = run(footage, dataset)
+        try:
+            code = process.wait(rng.uniform(0.2, 0.4 * whole_s))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        else:
+            assert code == 0, f"exit code {code}"
+            return killed
+    assert run(footage, dataset).wait() == 0
+    return kills
 
 
 def run(footage: Path, dataset: Path) -> subprocess.Popen:

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from videosyn import __version__
 from videosyn.app.cli import COMMANDS, run
@@ -67,6 +68,19 @@ def test_the_same_command_writes_the_same_frames(command, tmp_path):
     assert np.array_equal(read_video(tmp_path / "one.mp4")[0], read_video(tmp_path / "two.mp4")[0])
 
 
+def test_a_film_begins_and_ends_with_pictures_and_goes_on_from_a_clip(command, tmp_path, capsys):
+    Image.fromarray(np.full((20, 40, 3), 200, np.uint8)).save(tmp_path / "wide.png")
+    assert command(PROMPT, "-o", "a.webp", "--image", "wide.png", "--last-image", "wide.png", "--frames", "9") == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("videosyn:")]
+    assert notes == ["videosyn: wide.png is 20x40, another shape than 32x32: its middle is taken"] * 2
+    settings = json.loads(read_metadata(tmp_path / "a.webp")["settings"])
+    assert (settings["image"], settings["last_image"]) == ("wide.png", "wide.png")
+    assert command(PROMPT, "-o", "b.webp", "--extend", "a.webp", "--frames", "9") == 0
+    longer, shorter = (read_video(tmp_path / name)[0] for name in ("b.webp", "a.webp"))
+    assert longer.shape == (9 + 4, 32, 32, 3)
+    assert np.abs(longer[:9].astype(int) - shorter).mean() < 3  # WebP loses a little a second time
+
+
 def test_words_never_learned_are_named_in_one_line_and_the_film_is_made(command, tmp_path, capsys):
     assert command("a red zebra on the moon", "-o", "film.png") == 0
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("videosyn:")]
@@ -102,6 +116,10 @@ def test_a_request_far_outside_training_is_noted_and_the_film_is_made(command, t
         ([PROMPT, "--seed", "-1"], "seed must lie between"),
         ([PROMPT, "--frames", "many"], "Error parsing --frames"),
         ([PROMPT, "--frmaes", "17"], "--frmaes"),
+        ([PROMPT, "--image", "absent.png"], "there is no file absent.png"),
+        ([PROMPT, "--image", __file__, "--extend", __file__], "--image and --extend both say how a film begins"),
+        ([PROMPT, "--last-image", __file__], "is no picture that can be read"),
+        ([PROMPT, "--extend", __file__], "cannot read"),
         ([PROMPT, "--sampler", "ddim"], "a flow model's sampler must be"),
     ],
 )

@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING
 
 from videosyn import __version__
 from videosyn.app.options import GenerateConfig, read_prompts
+from videosyn.app.pictures import read_clip, read_picture
 from videosyn.core.files import check_writable
 from videosyn.core.video_file import check_suffix, write_video
 from videosyn.sampling.model_index import ModelIndex, find_model
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from videosyn.sampling.model_index import Defaults
     from videosyn.sampling.pipeline import VideoOutput
 
 
@@ -40,6 +44,8 @@ def run(config: GenerateConfig) -> None:
     if note := index.trained.note(settings.num_frames, settings.height, settings.width):
         _say(note)
 
+    given = _given(config, settings)
+
     from tqdm import tqdm
 
     from videosyn.sampling.pipeline import VideoSynPipeline  # imports torch
@@ -60,9 +66,27 @@ def run(config: GenerateConfig) -> None:
             seed=config.seed,
             num_videos=config.num_videos,
             progress=show,
+            **given,
         )
     shared = {"model": config.model, **asdict(settings), "negative": config.negative}
+    shared |= {name: str(getattr(config, name)) for name in given}
     _write(paths, output, shared)
+
+
+def _given(config: GenerateConfig, settings: Defaults) -> dict[str, np.ndarray]:
+    """Arguments of the pipeline: what the film is to begin or end with. Says what had to be cut away."""
+    size = (settings.height, settings.width)
+    read = {
+        name: read_picture(path, *size)
+        for name, path in (("image", config.image), ("last_image", config.last_image))
+        if path is not None
+    }
+    if config.extend is not None:
+        read["extend"] = read_clip(config.extend, *size, settings.fps)
+    for _, notes in read.values():
+        for note in notes:
+            _say(note)
+    return {name: frames for name, (frames, _) in read.items()}
 
 
 def film_paths(output: Path, num_films: int) -> list[Path]:

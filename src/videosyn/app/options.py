@@ -31,6 +31,12 @@ class GenerateConfig:
     """The file: .mp4, .gif, .webp, or .png for a contact sheet. Several films become NAME-1, NAME-2, ..."""
     prompts: Annotated[Path | None, arg(metavar="FILE")] = None
     """A text file with one prompt a line, after those given directly."""
+    image: Annotated[Path | None, arg(metavar="FILE")] = None
+    """A picture that the film begins with."""
+    extend: Annotated[Path | None, arg(metavar="FILE")] = None
+    """A clip that the film goes on from: the clip, then as many new frames as fit the film's length."""
+    last_image: Annotated[Path | None, arg(metavar="FILE")] = None
+    """A picture that the film ends with."""
     model: str = "nano"
     """The shipped model, a model folder, or an id on the Hugging Face hub."""
     frames: Annotated[int | None, arg(metavar="INT")] = None
@@ -62,6 +68,11 @@ class GenerateConfig:
         """Everything that can be checked without a model. Raises UserError."""
         check_suffix(self.output)
         check_writable(self.output)
+        if self.image is not None and self.extend is not None:
+            raise UserError("--image and --extend both say how a film begins: give one of them")
+        for path in (self.image, self.extend, self.last_image):
+            if path is not None and not path.is_file():
+                raise UserError(f"there is no file {path}: give a picture for --image, a video for --extend")
         if self.frames is not None:
             check_num_frames(self.frames)
         height, width = (SMALLEST_PX if side is None else side for side in (self.height, self.width))

@@ -17,7 +17,9 @@ from videosyn.core.shapes import check_num_frames, check_size, latent_shape
 from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.diffusion.flow import FlowMatching
 from videosyn.diffusion.guidance import Guidance
+from videosyn.diffusion.objective import per_frame
 from videosyn.sampling.fitting import no_memory_means_user_error, videos_at_once
+from videosyn.sampling.given import given_frames
 from videosyn.sampling.model_index import Defaults, Trained, find_model
 from videosyn.sampling.solvers import solve
 from videosyn.text.features import TextEncoder
@@ -92,6 +94,9 @@ class VideoSynPipeline:
         fps: float | None = None,
         sampler: str | None = None,
         guidance_interval: tuple[float, float] | None = None,
+        image: np.ndarray | None = None,
+        extend: np.ndarray | None = None,
+        last_image: np.ndarray | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> VideoOutput:
         """Generates `num_videos` films for each prompt. What is None comes from `self.defaults`.
@@ -99,6 +104,8 @@ class VideoSynPipeline:
         num_frames: 1 + 4k. height, width: pixels, multiples of `size_multiple`. guidance: 1 switches it off.
         seed: film i draws its noise from seed + i, on the CPU, so neither the batch nor the device changes it.
         guidance_interval: timesteps, within 0 to 1000, between which to guide. progress(done, total): after every step.
+        image, last_image: the first and the last picture, uint8 (height, width, 3). extend: a clip to go on from, uint8
+        (frames, height, width, 3); the film is the clip and then new frames (`given.py` says how many).
         Raises UserError for values out of range, and where memory does not suffice.
         """
         asked = self.defaults.updated(
@@ -109,6 +116,7 @@ class VideoSynPipeline:
         seeds = [seed + index for index in range(len(prompts))]
         shape = self._latent_shape(asked)  # (Z, t, h, w)
         num_tokens = math.prod(shape[1:]) // self.vdit.config.patch_size**2
+        given = given_frames(self.vae, asked.num_frames, asked.height, asked.width, image, extend, last_image)
         batch = videos_at_once(self, asked, len(prompts))
         starts = range(0, len(prompts), batch)
         report = _Progress(progress, len(starts) * (asked.num_steps + 1))
@@ -127,9 +135,16 @@ class VideoSynPipeline:
                     fps=torch.full((len(some),), asked.fps, device=self.device),
                 )
                 noise = draw_noise(shape, some_seeds).to(self.device)  # (B, Z, t, h, w)
-                latents = solve(self.objective, asked.sampler, predict, noise, asked.num_steps, num_tokens, report.step)
+                mask = None
+                if given is not None:
+                    mask = given.mask.expand(len(some), -1)  # (B, t)
+                    noise = torch.where(per_frame(mask), given.latents.float(), noise)
+                latents = solve(
+                    self.objective, asked.sampler, predict, noise, asked.num_steps, num_tokens, report.step, mask
+                )
                 video = self.vae.decode(latents.to(self.dtype))  # (B, 3, T, H, W)
-                films.append(to_frames(video))  # (B, T, H, W, 3)
+                frames = to_frames(video)  # (B, T, H, W, 3)
+                films.append(frames if given is None else given.finished(frames))
             report.step()
         return VideoOutput(np.concatenate(films), asked.fps, prompts, seeds)
 

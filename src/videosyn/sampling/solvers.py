@@ -25,18 +25,21 @@ def solve(
     num_steps: int,
     num_tokens: int,
     on_step: Callable[[int], None],
+    given: Tensor | None = None,
 ) -> Tensor:
     """noise (B, Z, t, h, w) -> latents of the same shape. num_tokens: N of one video, on which flow's times depend.
+
+    given: (B, t) bool, True for frames of `noise` that are clean already and stay.
 
     Raises UserError where the sampler does not go with the objective, or diffusers is not installed.
     """
     if isinstance(objective, FlowMatching) and sampler == "euler":
-        return euler(predict, noise, objective.sampling_times(num_steps, num_tokens), on_step=on_step)
+        return euler(predict, noise, objective.sampling_times(num_steps, num_tokens), given, on_step)
     try:
         scheduler = _scheduler(objective, sampler, num_tokens)
     except ImportError as error:
         raise UserError(f"the {sampler} sampler needs diffusers: pip install 'videosyn[diffusers]'") from error
-    return sample_with_scheduler(scheduler, predict, noise, num_steps, on_step=on_step)
+    return sample_with_scheduler(scheduler, predict, noise, num_steps, given, on_step=on_step)
 
 
 def _scheduler(objective: FlowMatching | EpsilonDDPM, sampler: str, num_tokens: int) -> Any:
