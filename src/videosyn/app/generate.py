@@ -66,7 +66,9 @@ def run(config: GenerateConfig) -> None:
             seed=config.seed,
             num_videos=config.num_videos,
             progress=show,
-            **given,
+            image=given.get("image"),
+            extend=given.get("extend"),
+            last_image=given.get("last_image"),
         )
     shared = {"model": config.model, **asdict(settings), "negative": config.negative}
     shared |= {name: str(getattr(config, name)) for name in given}

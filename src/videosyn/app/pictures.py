@@ -29,7 +29,7 @@ def read_picture(path: Path, height: int, width: int) -> tuple[np.ndarray, list[
             picture = ImageOps.exif_transpose(opened).convert("RGB")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise UserError(f"{path} is no picture that can be read: give a PNG, JPEG or WebP file") from error
-    return np.asarray(_fitted(picture, height, width)), _cut(path, *picture.size[::-1], height, width)
+    return np.asarray(_fitted(picture, height, width)), _cut(path, picture.height, picture.width, height, width)
 
 
 def read_clip(path: Path, height: int, width: int, fps: float) -> tuple[np.ndarray, list[str]]:
@@ -38,7 +38,7 @@ def read_clip(path: Path, height: int, width: int, fps: float) -> tuple[np.ndarr
     from PIL import Image
 
     frames, own_fps = read_video(path)
-    notes = _cut(path, *frames.shape[1:3], height, width)
+    notes = _cut(path, frames.shape[1], frames.shape[2], height, width)
     if abs(own_fps / fps - 1) > _SAME_SHAPE:
         num_frames = max(1, round(len(frames) * fps / own_fps))
         times = (np.arange(num_frames) * own_fps / fps).round().astype(int).clip(0, len(frames) - 1)

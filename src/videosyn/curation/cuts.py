@@ -192,7 +192,8 @@ def _least_change(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     import numpy as np
 
     half, size = _BLOCK_PX // 2, (_BLOCK_PX, _BLOCK_PX)
-    around = cv2.copyMakeBorder(old, *[_REACH_PX + half] * 4, cv2.BORDER_REPLICATE)
+    margin = _REACH_PX + half
+    around = cv2.copyMakeBorder(old, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
     means = cv2.blur(around, size)  # at (y, x): of the block that begins at (y, x) - half
     reach = np.ones((2 * _REACH_PX + 1, 2 * _REACH_PX + 1), np.uint8)
     first = _REACH_PX + 2 * half  # where the middle of the search for the first block lies

@@ -166,8 +166,8 @@ def _sky(scene: Scene, azimuth: Tensor, elevation: Tensor, view: View) -> Tensor
         else:
             ridge = 0.028 + 0.014 * torch.sin(azimuth * 11.0 + phase) + 0.010 * torch.sin(azimuth * 23.0 + 2 * phase)
         cover = ((ridge - elevation[:, None]) * (FOCAL / view.pixel) + 0.5).clamp(0.0, 1.0)
-        hill = tuple(h * t for h, t in zip(HILLS[scene.place], _tint(scene), strict=True))
-        sky = _mix(sky, hill, cover)
+        (red, green, blue), tint = HILLS[scene.place], _tint(scene)
+        sky = _mix(sky, (red * tint[0], green * tint[1], blue * tint[2]), cover)
     return sky.clamp(0.0, 1.0)
 
 

@@ -39,7 +39,8 @@ def fit_backdrop(still: Tensor, style: str) -> Backdrop:
     """The backdrop in a style that is nearest to a picture (3, H, W) seen straight ahead."""
     height, width = still.shape[1:]
     bank = bank_for(height, width, style)
-    small = F.adaptive_avg_pool2d(even(still)[None], bank.thumbnails.shape[2:])[0]
+    rows, columns = bank.thumbnails.shape[2:]
+    small = F.adaptive_avg_pool2d(even(still)[None], (rows, columns))[0]
     cost = (bank.thumbnails - small).abs_().mean(1).clamp_max_(CAP).mean((1, 2))  # (N,)
     best: dict[tuple[str, str], tuple[float, Backdrop]] = {}
     for index in cost.argsort()[:400].tolist():

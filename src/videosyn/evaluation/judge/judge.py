@@ -111,8 +111,8 @@ def _things(picture: Picture, camera: str, backdrop: Backdrop, cost: float) -> E
     smooth = unblocked if backdrop.style == "pixel art" else partial(smoothed, kernel=BINOMIAL)
     places = standing_places(backdrop, picture.view)
     frames = [
-        Frame(*each, tuple(patch), places)
-        for *each, patch in zip(smooth(seen), smooth(even(strict)), gaps, patches, strict=True)
+        Frame(pixels, drawn_there, gap, tuple(patch), places)
+        for pixels, drawn_there, gap, patch in zip(smooth(seen), smooth(even(strict)), gaps, patches, strict=True)
     ]
     gallery, first = _lit(frames[0], undone(backdrop))
     things = identify(frames, gallery, first, backdrop.horizon_row(picture.view))
