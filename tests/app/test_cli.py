@@ -102,7 +102,7 @@ def test_a_request_far_outside_training_is_noted_and_the_film_is_made(command, t
         ([], "a prompt is needed"),
         (["--prompts", "absent.txt"], "cannot read prompts from absent.txt"),
         ([PROMPT, "--frames", "16"], "frames must be 1 + 4k, got 16: use 13 or 17"),
-        ([PROMPT, "--frames", "0"], "frames must be 1 + 4k, got 0: use 1"),
+        ([PROMPT, "--frames", "0"], "frames must be at least 1, got 0: use 1 or more"),
         ([PROMPT, "--height", "0"], "height must be a multiple of 8, got 0: use 8"),
         ([PROMPT, "--height", "97"], "height must be a multiple of 8, got 97: use 96 or 104"),
         ([PROMPT, "--width", "24"], "width must be a multiple of 16, got 24: use 16 or 32"),

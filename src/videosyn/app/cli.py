@@ -76,6 +76,24 @@ COMMANDS = (
         "videosyn.evaluation.reconstruction:run",
     ),
     Command(
+        ("convert", "sd-vae"),
+        "an image VAE, inflated to a VidVAE",
+        "videosyn.app.convert_options:ImageVaeOptions",
+        "videosyn.app.convert:run_sd_vae",
+    ),
+    Command(
+        ("convert", "pixart-alpha"),
+        "PixArt-alpha as a VDiT whose temporal part is new",
+        "videosyn.app.convert_options:TransformerOptions",
+        "videosyn.app.convert:run_pixart",
+    ),
+    Command(
+        ("convert", "open-sora-1.1"),
+        "Open-Sora 1.1's STDiT2 as a VDiT",
+        "videosyn.app.convert_options:TransformerOptions",
+        "videosyn.app.convert:run_open_sora",
+    ),
+    Command(
         ("train", "vae"),
         "a VidVAE: train vae CONFIG.yaml [--field value]",
         "videosyn.training.options:VAETraining",

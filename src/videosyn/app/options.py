@@ -14,7 +14,7 @@ from videosyn.core.shapes import check_num_frames, check_size
 from videosyn.core.video_file import check_suffix
 
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
-Sampler = Literal["euler", "ddim", "dpm++", "unipc"]
+Sampler = Literal["euler", "ddpm", "ddim", "dpm++", "unipc"]
 SMALLEST_PX = 8  # every VidVAE divides sides by 8 or more; the model asks for its own multiple later
 
 
@@ -57,8 +57,8 @@ class GenerateConfig:
     """The first film's seed; the next ones count up. The same seed gives the same frames."""
     num_videos: int = 1
     """Films a prompt."""
-    sampler: Annotated[Sampler | None, arg(metavar="{euler,ddim,dpm++,unipc}")] = None
-    """euler, dpm++ or unipc for flow models; ddim, dpm++ or unipc for the paper's. All but euler need diffusers."""
+    sampler: Annotated[Sampler | None, arg(metavar="{euler,ddpm,ddim,dpm++,unipc}")] = None
+    """euler, dpm++, unipc for flow models; ddpm, ddim, dpm++, unipc for the paper's. All but euler need diffusers."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     dtype: Dtype = "auto"
@@ -74,7 +74,7 @@ class GenerateConfig:
             if path is not None and not path.is_file():
                 raise UserError(f"there is no file {path}: give a picture for --image, a video for --extend")
         if self.frames is not None:
-            check_num_frames(self.frames)
+            check_num_frames(self.frames, time_factor=1)  # the model asks for its own rule later
         height, width = (SMALLEST_PX if side is None else side for side in (self.height, self.width))
         check_size(height, width, SMALLEST_PX)
         for name, value in (("steps", self.steps), ("num-videos", self.num_videos)):

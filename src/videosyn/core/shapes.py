@@ -12,6 +12,8 @@ def check_num_frames(num_frames: int, time_factor: int = 4) -> int:
     """Returns `num_frames` if it is 1 + time_factor * k (k >= 0); otherwise a UserError names the nearest counts."""
     if num_frames >= 1 and (num_frames - 1) % time_factor == 0:
         return num_frames
+    if time_factor == 1:
+        raise UserError(f"frames must be at least 1, got {num_frames}: use 1 or more")
     raise UserError(f"frames must be 1 + {time_factor}k, got {num_frames}: use {_nearest(num_frames, time_factor, 1)}")
 
 

@@ -34,10 +34,14 @@ class EpsilonDDPM:
     """variance added at the first level"""
     beta_end: float = 0.02
     """variance added at the last; between them linear"""
+    guided_channels: int = 0
+    """latent channels that guidance acts on, from the first; 0: all. Open-Sora 1.1 guides three of four"""
 
     def __post_init__(self) -> None:
         if self.num_levels < 1:
             raise UserError(f"num_levels must be at least 1, got {self.num_levels}")
+        if self.guided_channels < 0:
+            raise UserError(f"guided_channels must be at least 0, got {self.guided_channels}")
         if not 0 < self.beta_start <= self.beta_end < 1:
             raise UserError(f"betas must be 0 < start <= end < 1, got {self.beta_start} and {self.beta_end}")
 

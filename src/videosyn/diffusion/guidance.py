@@ -36,6 +36,8 @@ class Guidance:
     """(B,) frames per second, where the model asks for them"""
     height_width: Tensor | None = None
     """(B, 2) pixels, where they differ from the latents' own"""
+    channels: int = 0
+    """latent channels, from the first, that are guided; the prompt alone decides the others. 0: all"""
 
     def __post_init__(self) -> None:
         if self.scale < 0:
@@ -56,7 +58,8 @@ class Guidance:
         height_width = None if self.height_width is None else _twice(self.height_width)
         out = self.model(_twice(latents), _twice(timestep), text, mask, fps, height_width)
         cond, uncond = out[:, :channels].chunk(2)
-        return uncond + self.scale * (cond - uncond)
+        guided = uncond + self.scale * (cond - uncond)
+        return torch.cat([guided[:, : self.channels], cond[:, self.channels :]], 1) if self.channels else guided
 
 
 def _twice(x: Tensor) -> Tensor:

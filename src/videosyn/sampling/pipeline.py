@@ -22,7 +22,7 @@ from videosyn.sampling.fitting import no_memory_means_user_error, videos_at_once
 from videosyn.sampling.given import given_frames
 from videosyn.sampling.model_index import Defaults, Trained, find_model
 from videosyn.sampling.solvers import solve
-from videosyn.text.features import TextEncoder
+from videosyn.text.features import TextEncoder, TextFeatures
 from videosyn.text.nano import NanoTextEncoder
 from videosyn.vdit.model import VDiT
 from videosyn.vidvae.model import VidVAE
@@ -101,7 +101,8 @@ class VideoSynPipeline:
     ) -> VideoOutput:
         """Generates `num_videos` films for each prompt. What is None comes from `self.defaults`.
 
-        num_frames: 1 + 4k. height, width: pixels, multiples of `size_multiple`. guidance: 1 switches it off.
+        num_frames: 1 + 4k (any number, where the VidVAE takes frame by frame). height, width: pixels, multiples of
+        `size_multiple`. guidance: 1 switches it off.
         seed: film i draws its noise from seed + i, on the CPU, so neither the batch nor the device changes it.
         guidance_interval: timesteps, within 0 to 1000, between which to guide. progress(done, total): after every step.
         image, last_image: the first and the last picture, uint8 (height, width, 3). extend: a clip to go on from, uint8
@@ -125,7 +126,7 @@ class VideoSynPipeline:
             some, some_seeds = prompts[start : start + batch], seeds[start : start + batch]
             with no_memory_means_user_error(self, asked):
                 text = self.text_encoder.encode(some)  # (B, L, E)
-                negative = self.text_encoder.encode([negative_prompt or ""] * len(some))
+                negative = self._negative(negative_prompt, len(some))
                 predict = Guidance(
                     self.vdit,
                     *(text.features, text.mask),
@@ -133,6 +134,7 @@ class VideoSynPipeline:
                     asked.guidance,
                     guidance_interval or (0.0, 1000.0),
                     fps=torch.full((len(some),), asked.fps, device=self.device),
+                    channels=self.objective.guided_channels if isinstance(self.objective, EpsilonDDPM) else 0,
                 )
                 noise = draw_noise(shape, some_seeds).to(self.device)  # (B, Z, t, h, w)
                 mask = None
@@ -167,6 +169,12 @@ class VideoSynPipeline:
             return []
         tokenizer = self.text_encoder.tokenizer
         return list(dict.fromkeys(word for prompt in prompts for word in tokenizer.unknown_words(prompt)))
+
+    def _negative(self, prompt: str | None, batch: int) -> TextFeatures:
+        """What guidance leads away from: a negative prompt, else the VDiT's own null caption, else the empty prompt."""
+        if prompt is None and self.vdit.config.null_text_tokens:
+            return TextFeatures(*self.vdit.null_features(batch))
+        return self.text_encoder.encode([prompt or ""] * batch)
 
     def _latent_shape(self, asked: Defaults) -> tuple[int, int, int, int]:
         check_num_frames(asked.num_frames, self.vae.time_factor)

@@ -71,8 +71,7 @@ def _save_text_encoder(encoder: TextEncoder, folder: Path, int8: bool) -> None:
     if isinstance(encoder, NanoTextEncoder):
         encoder.save(folder, int8=int8)
     elif isinstance(encoder, T5TextEncoder):
-        encoder.model.save_pretrained(folder, safe_serialization=True)
-        encoder.tokenizer.save_pretrained(folder)
+        encoder.save(folder)
     else:
         raise UserError(f"a {type(encoder).__name__} cannot be saved: use NanoTextEncoder or T5TextEncoder")
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
+from videosyn.core.config import read_json, write_json
 from videosyn.text.features import TextFeatures
+
+MAX_TOKENS = 250
+"""Paper section 3.2."""
+SETTINGS_NAME = "videosyn.json"
 
 
 class T5TextEncoder:
@@ -17,17 +23,30 @@ class T5TextEncoder:
     def __init__(
         self,
         path_or_id: str | os.PathLike,
-        max_tokens: int = 250,
+        max_tokens: int | None = None,
         dtype: torch.dtype = torch.bfloat16,
         device: str | torch.device = "cpu",
     ) -> None:
-        """path_or_id: a folder or a hub id of a T5 encoder, with its tokenizer in it."""
+        """path_or_id: a folder or a hub id of a T5 encoder, with its tokenizer in it, or beside it in `tokenizer/`.
+
+        max_tokens: default what the folder says, as `save` left it, else MAX_TOKENS.
+        """
         from transformers import AutoTokenizer, T5EncoderModel  # seconds to import; only users of T5 pay
 
-        self.max_tokens = max_tokens
-        self.tokenizer = AutoTokenizer.from_pretrained(path_or_id)
+        folder = Path(path_or_id)
+        settings = read_json(folder / SETTINGS_NAME) if (folder / SETTINGS_NAME).is_file() else {}
+        self.max_tokens = max_tokens or settings.get("max_tokens", MAX_TOKENS)
+        beside = folder.parent / "tokenizer"
+        apart = beside.is_dir() and not any(folder.glob("tokenizer*")) and not any(folder.glob("spiece.model"))
+        self.tokenizer = AutoTokenizer.from_pretrained(beside if apart else path_or_id)
         self.model = T5EncoderModel.from_pretrained(path_or_id, dtype=dtype).eval().requires_grad_(False)
         self.model.to(device)  # pyright: ignore[reportArgumentType]
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Writes model, tokenizer and settings: what `T5TextEncoder(folder)` reads."""
+        self.model.save_pretrained(folder, safe_serialization=True)
+        self.tokenizer.save_pretrained(folder)
+        write_json({"max_tokens": self.max_tokens}, Path(folder) / SETTINGS_NAME)
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], max_tokens: int | None = None) -> TextFeatures:

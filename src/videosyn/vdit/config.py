@@ -63,8 +63,8 @@ class VDiTConfig:
             raise UserError(f"width must be a multiple of 4 for the 2-D positions, got {self.width}")
         if self.size_conditioning and self.width % 3:
             raise UserError(f"width must be a multiple of 3 for size_conditioning, got {self.width}")
-        if self.legacy_stdit2 and self.qk_norm != "rms":
-            raise UserError(f"legacy_stdit2 needs qk_norm 'rms', got {self.qk_norm!r}")
+        if self.legacy_stdit2 and self.qk_norm == "layer":
+            raise UserError("legacy_stdit2 needs qk_norm 'rms' or 'none', got 'layer'")
         if self.null_text_tokens < 0:
             raise UserError(f"null_text_tokens must be at least 0, got {self.null_text_tokens}")
 

@@ -12,7 +12,7 @@ from videosyn.core.errors import UserError
 class VidVAEConfig:
     """A VidVAE from nano to the paper's size. Scales are listed from the finest (pixels) to the coarsest (latents).
 
-    Every step from one scale to the next halves height and width; the first two also halve time.
+    Every step from one scale to the next halves height and width; the first `time_halvings` also halve time.
     """
 
     latent_channels: int = 4
@@ -31,6 +31,8 @@ class VidVAEConfig:
     """Frames (this and those before) that the first convolution of a block sees, at each scale. 1: a frame alone."""
     second_time_taps: tuple[int, ...] = (3, 3, 3, 3)
     """The same for the second convolution of a block."""
+    time_halvings: int = 2
+    """Steps, from the finest scale on, that also halve time. 0: an image VAE, frame by frame."""
     norm: Literal["group", "channel"] = "group"
     """`group`: GroupNorm over each frame. `channel`: over the channels of each position alone."""
     norm_groups: int = 32
@@ -53,8 +55,11 @@ class VidVAEConfig:
 
     def __post_init__(self) -> None:
         scales = len(self.encoder_widths)
-        if scales < 3:
-            raise UserError(f"a VidVAE needs at least 3 scales (time is halved twice), got {scales}: add widths")
+        if not 0 <= self.time_halvings < scales:
+            raise UserError(
+                f"time_halvings must lie in 0 to {scales - 1}, the steps between {scales} scales, "
+                f"got {self.time_halvings}: add widths"
+            )
         for name in ("encoder_blocks", "decoder_widths", "decoder_blocks", "time_taps", "second_time_taps"):
             if len(getattr(self, name)) != scales:
                 raise UserError(f"{name} must have one value a scale ({scales}), got {len(getattr(self, name))}")
@@ -77,7 +82,7 @@ class VidVAEConfig:
     @property
     def time_factor(self) -> int:
         """Frames a latent frame stands for (the first stands for one)."""
-        return 4
+        return 2**self.time_halvings
 
     @property
     def space_factor(self) -> int:

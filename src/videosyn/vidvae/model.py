@@ -70,9 +70,9 @@ class Encoder(nn.Module):
                 width = widths[scale]
             step = None
             if scale < coarsest and config.resample == "pool":
-                step = PoolDown(width, time=scale < 2)
+                step = PoolDown(width, time=scale < config.time_halvings)
             elif scale < coarsest:
-                step = ShuffleDown(width, widths[scale + 1], time=scale < 2)
+                step = ShuffleDown(width, widths[scale + 1], time=scale < config.time_halvings)
                 width = widths[scale + 1]
             self.scales.append(Scale(blocks, step))
         self.middle = Middle(config, width, coarsest) if config.middle_attention else None
@@ -113,9 +113,9 @@ class Decoder(nn.Module):
                 width = widths[scale]
             step = None
             if scale > 0 and config.resample == "pool":
-                step = RepeatUp(width, time=scale <= 2)
+                step = RepeatUp(width, time=scale <= config.time_halvings)
             elif scale > 0:
-                step = ShuffleUp(width, widths[scale - 1], time=scale <= 2)
+                step = ShuffleUp(width, widths[scale - 1], time=scale <= config.time_halvings)
                 width = widths[scale - 1]
             scales.append(Scale(blocks, step))
         self.scales = nn.ModuleList(scales)  # from the coarsest to the finest
@@ -144,7 +144,7 @@ class VidVAE(nn.Module):
 
     @property
     def time_factor(self) -> int:
-        """Frames a latent frame stands for: 4 (the first stands for one)."""
+        """Frames a latent frame stands for (the first stands for one): 4, or 1 for an image VAE."""
         return self.config.time_factor
 
     @property

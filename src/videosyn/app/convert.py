@@ -1,0 +1,127 @@
+"""`videosyn convert`: published weights into folders that every other command takes. Path: `convert/` does the work."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from videosyn.app.convert_options import ImageVaeOptions, TransformerOptions
+from videosyn.convert.checkpoint import Checkpoint, read_checkpoint
+from videosyn.convert.image_vae import to_vidvae
+from videosyn.convert.transformer import pixart_to_vdit, stdit2_to_vdit
+from videosyn.core.config import read_json
+from videosyn.core.errors import UserError
+from videosyn.core.model_folder import CONFIG_NAME, load_state, load_strict, save_module
+from videosyn.core.runtime import pick_dtype
+from videosyn.diffusion.epsilon import EpsilonDDPM
+from videosyn.sampling.model_index import Defaults, Trained
+from videosyn.sampling.pipeline import VideoSynPipeline
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from videosyn.text.t5 import T5TextEncoder
+    from videosyn.vdit.model import VDiT
+    from videosyn.vidvae.model import VidVAE
+
+PIXART_TOKENS, OPEN_SORA_TOKENS = 120, 200
+"""Tokens of a caption in their training."""
+
+
+def run_sd_vae(options: ImageVaeOptions) -> None:
+    """Writes a VidVAE folder."""
+    halvings = {1: 0, 4: 2}[options.time_factor]
+    checkpoint = read_checkpoint(options.source, "vae")
+    vae = to_vidvae(checkpoint, halvings, options.norm_groups, options.scaling_factor)
+    save_module(options.output, vae, vae.config)
+    _report(options.output, checkpoint, vae)
+
+
+def run_pixart(options: TransformerOptions) -> None:
+    """Writes a pipeline that makes PixArt's images, and films once its temporal attention is trained."""
+    checkpoint = read_checkpoint(options.source, "transformer")
+    vdit = pixart_to_vdit(checkpoint, options.heads, options.base_size)
+    px = vdit.config.base_size_px
+    defaults = Defaults(num_frames=1, height=px, width=px, num_steps=20, guidance=4.5, sampler="dpm++")
+    _save(options, vdit, 2, PIXART_TOKENS, EpsilonDDPM(), defaults, Trained(max_frames=1, max_pixels=px * px))
+    _report(options.output, checkpoint, vdit)
+    print("videosyn: its temporal attention is new and silent: it makes images until it is trained", file=sys.stderr)
+
+
+def run_open_sora(options: TransformerOptions) -> None:
+    """Writes a pipeline that samples as Open-Sora 1.1 does: image VAE frame by frame, 100 steps of DDPM, guidance 7."""
+    checkpoint = read_checkpoint(options.source, "transformer")
+    vdit = stdit2_to_vdit(checkpoint, options.heads, options.base_size)
+    defaults = Defaults(num_frames=16, height=240, width=432, num_steps=100, guidance=7.0, fps=8.0, sampler="ddpm")
+    _save(options, vdit, 0, OPEN_SORA_TOKENS, EpsilonDDPM(guided_channels=3), defaults, Trained())
+    _report(options.output, checkpoint, vdit)
+
+
+def _save(
+    options: TransformerOptions,
+    vdit: VDiT,
+    time_halvings: int,
+    max_tokens: int,
+    objective: EpsilonDDPM,
+    defaults: Defaults,
+    trained: Trained,
+) -> None:
+    vae = _vae(options, time_halvings)
+    if vae.config.latent_channels != vdit.config.latent_channels:
+        raise UserError(
+            f"the VAE has {vae.config.latent_channels} latent channels, the transformer {vdit.config.latent_channels}: "
+            "give its own VAE with --vae"
+        )
+    if vae.time_factor != vdit.config.time_factor:
+        raise UserError(
+            f"the VAE puts {vae.time_factor} frames into one, the transformer was trained on "
+            f"{vdit.config.time_factor}: give --vae the image VAE"
+        )
+    text_encoder = _text_encoder(options, max_tokens)
+    width = text_encoder.model.config.d_model
+    if width != vdit.config.text_width:
+        raise UserError(f"the text encoder is {width} wide, the transformer wants {vdit.config.text_width}")
+    if options.dtype != "as-is":
+        number = pick_dtype(options.dtype, next(vdit.parameters()).device)
+        vdit, vae = vdit.to(number), vae.to(number)
+    VideoSynPipeline(vae, vdit, text_encoder, objective, defaults, trained).save_pretrained(options.output)
+
+
+def _vae(options: TransformerOptions, time_halvings: int) -> VidVAE:
+    path = options.vae or (options.source / "vae" if (options.source / "vae").is_dir() else None)
+    if path is None:
+        raise UserError(f"{options.source} has no VAE beside it: name its image VAE with --vae")
+    if (path / CONFIG_NAME).is_file() and read_json(path / CONFIG_NAME).get("_class_name") == "VidVAE":
+        return _own_vae(path)
+    return to_vidvae(read_checkpoint(path, "vae"), time_halvings)
+
+
+def _own_vae(path: Path) -> VidVAE:
+    from videosyn.core.config import load_json
+    from videosyn.vidvae.config import VidVAEConfig
+    from videosyn.vidvae.model import VidVAE
+
+    vae = VidVAE(load_json(VidVAEConfig, path / CONFIG_NAME))
+    load_strict(vae, load_state(path), path)
+    return vae
+
+
+def _text_encoder(options: TransformerOptions, max_tokens: int) -> T5TextEncoder:
+    import torch
+
+    from videosyn.text.t5 import T5TextEncoder
+
+    beside = options.source / "text_encoder"
+    name = options.text_encoder or (str(beside) if beside.is_dir() else None)
+    if name is None:
+        raise UserError(f"{options.source} has no text encoder beside it: name its T5 encoder with --text-encoder")
+    try:
+        return T5TextEncoder(name, max_tokens, dtype=torch.bfloat16)
+    except (OSError, ValueError) as error:
+        raise UserError(f"no T5 encoder at {name}: {str(error).splitlines()[0][:150]}") from error
+
+
+def _report(output: Path, checkpoint: Checkpoint, model: nn.Module) -> None:
+    count = sum(value.numel() for value in model.state_dict().values())
+    print(f"{output}: {len(checkpoint.state)} tensors of {checkpoint.path}, {count / 1e6:.1f} M parameters")

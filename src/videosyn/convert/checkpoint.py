@@ -1,0 +1,122 @@
+"""Published weights as they lie on disk: a diffusers folder, a safetensors file, or an original .pth or .ckpt.
+
+Pickles are read here and nowhere else, with `weights_only=True`: tensors and plain containers, no code.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from videosyn.core.config import read_json
+from videosyn.core.errors import UserError
+from videosyn.core.model_folder import CONFIG_NAME, load_state
+
+PICKLED = (".pth", ".pt", ".ckpt", ".bin")
+_WRAPPERS = ("state_dict", "model", "module")
+"""Under these names training scripts put a model's tensors."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by the names that their authors gave them, and what is known beside them."""
+
+    path: Path
+    state: Mapping[str, Tensor]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """A folder's config.json, or what a safetensors file says under `config`."""
+
+    def known(self, name: str, asked: int | float | None, default: int | float) -> Any:
+        """What the file says, else what was asked for, else what is published. UserError where the first two differ."""
+        said = self.config.get(name)
+        if said is None:
+            return default if asked is None else asked
+        if asked is not None and asked != said:
+            raise UserError(f"{self.path} says {name} {said}, got {asked}: leave it out")
+        return said
+
+    def width(self, name: str, axis: int) -> int:
+        """The size of a tensor's axis. A UserError where there is no such tensor."""
+        if name not in self.state or self.state[name].ndim <= axis:
+            raise UserError(f"{self.path} is not what it is taken for: it has no tensor {name} of {axis + 1} axes")
+        return self.state[name].shape[axis]
+
+    def count(self, pattern: str) -> int:
+        """How many numbers from 0 on, without a gap, fit the place of the {} in the beginning of a tensor's name."""
+        number = 0
+        while any(name.startswith(pattern.format(number)) for name in self.state):
+            number += 1
+        return number
+
+
+def read_checkpoint(path: str | Path, part: str = "") -> Checkpoint:
+    """Reads a diffusers folder (or its subfolder `part`, where it is a whole pipeline), or a file.
+
+    Raises UserError for what is missing, damaged, or holds more than tensors.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        folder = path / part if part and (path / part).is_dir() else path
+        if not (folder / CONFIG_NAME).exists():
+            raise UserError(f"{folder} is no diffusers folder: it has no {CONFIG_NAME}")
+        return Checkpoint(folder, load_state(folder), read_json(folder / CONFIG_NAME))
+    if not path.is_file():
+        raise UserError(f"no weights at {path}: give a diffusers folder, or a .safetensors, .pth or .ckpt file")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix in PICKLED:
+        return Checkpoint(path, _tensors(_unpickled(path), path))
+    raise UserError(f"weights must be .safetensors, {', '.join(PICKLED)}, got {path.name}")
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            said = json.loads((file.metadata() or {}).get("config", "{}"))
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is damaged ({error}): copy it again") from error
+    return Checkpoint(path, state, said if isinstance(said, dict) else {})
+
+
+def _unpickled(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path} holds more than tensors, or is damaged: it is not read") from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is damaged ({str(error).splitlines()[0][:100]}): copy it again") from error
+
+
+def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    for name in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+    found = {name: value for name, value in content.items() if isinstance(value, Tensor)} if content else {}
+    if not found or len(found) < len(content):
+        others = [str(name) for name in content if name not in found][:5] if isinstance(content, dict) else []
+        raise UserError(f"{path} must hold tensors by name, got others too: {', '.join(others) or 'nothing'}")
+    return found
+
+
+def accounted(found: Mapping[str, str], wanted: set[str], fresh: set[str], path: Path) -> None:
+    """Raises UserError, naming up to five, unless `found` (their name -> ours) and `fresh` fill `wanted` exactly."""
+    ours = list(found.values())
+    foreign = [theirs for theirs, name in found.items() if name not in wanted]
+    twice = sorted({name for name in ours if ours.count(name) > 1})
+    missing = sorted(wanted - set(ours) - fresh)
+    problems = [
+        f"{len(names)} {what} ({', '.join(names[:5])})"
+        for what, names in (("foreign", foreign), ("twice", twice), ("missing", missing))
+        if names
+    ]
+    if problems:
+        raise UserError(f"{path} is not what it is taken for, tensors do not fit: {'; '.join(problems)}")

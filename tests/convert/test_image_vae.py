@@ -1,0 +1,124 @@
+"""`convert sd-vae`: an image VAE, from diffusers' folder or the CompVis original, inflated."""
+
+import re
+
+import pytest
+import torch
+
+from videosyn.app.cli import run
+from videosyn.convert.checkpoint import Checkpoint, read_checkpoint
+from videosyn.convert.image_vae import to_vidvae
+from videosyn.core.errors import UserError
+from videosyn.dataset.latent_cache import load_vae
+
+TO_COMPVIS = (
+    (r"^encoder\.down_blocks\.(\d+)\.resnets\.", r"encoder.down.\1.block."),
+    (r"^encoder\.down_blocks\.(\d+)\.downsamplers\.0\.", r"encoder.down.\1.downsample."),
+    (r"^decoder\.up_blocks\.0\.", "decoder.up.three."),
+    (r"^decoder\.up_blocks\.1\.", "decoder.up.2."),
+    (r"^decoder\.up_blocks\.2\.", "decoder.up.1."),
+    (r"^decoder\.up_blocks\.3\.", "decoder.up.0."),
+    (r"\.three\.", ".3."),
+    (r"^decoder\.up\.(\d+)\.resnets\.", r"decoder.up.\1.block."),
+    (r"^decoder\.up\.(\d+)\.upsamplers\.0\.", r"decoder.up.\1.upsample."),
+    (r"\.mid_block\.resnets\.0\.", ".mid.block_1."),
+    (r"\.mid_block\.resnets\.1\.", ".mid.block_2."),
+    (r"\.mid_block\.attentions\.0\.group_norm\.", ".mid.attn_1.norm."),
+    (r"\.mid_block\.attentions\.0\.to_([qkv])\.", r".mid.attn_1.\1."),
+    (r"\.mid_block\.attentions\.0\.to_out\.0\.", ".mid.attn_1.proj_out."),
+    (r"\.conv_shortcut\.", ".nin_shortcut."),
+    (r"\.conv_norm_out\.", ".norm_out."),
+)
+
+
+def compvis(image_vae) -> dict[str, torch.Tensor]:
+    state = {}
+    for name, tensor in image_vae.state_dict().items():
+        for pattern, replacement in TO_COMPVIS:
+            name = re.sub(pattern, replacement, name)
+        is_projection = "attn_1" in name and tensor.ndim == 2
+        state[name] = tensor[..., None, None] if is_projection else tensor
+    return state
+
+
+@torch.inference_mode()
+def assert_is_the_image_vae(vae, image_vae, scaling: float) -> None:
+    """One image, and every frame of a still video, come out as the image VAE gives them."""
+    torch.manual_seed(1)
+    image = torch.rand(1, 3, 32, 40) * 2 - 1
+    mean = image_vae.encode(image).latent_dist.mean
+    decoded = image_vae.decode(mean).sample
+    for num_frames in (1, 5):
+        video = image.unsqueeze(2).expand(-1, -1, num_frames, -1, -1)
+        latents = vae.encode(video)
+        torch.testing.assert_close(latents, (mean * scaling).unsqueeze(2).expand_as(latents), rtol=0, atol=1e-4)
+        torch.testing.assert_close(vae.decode(latents), decoded.unsqueeze(2).expand_as(video), rtol=0, atol=1e-4)
+    assert decoded.std() > 0.01
+
+
+def test_the_command_turns_diffusers_folder_into_a_vidvae(image_vae, image_vae_folder, tmp_path, capsys):
+    assert run(["convert", "sd-vae", str(image_vae_folder), str(tmp_path / "vae")]) == 0
+    assert f"{len(image_vae.state_dict())} tensors of {image_vae_folder}" in capsys.readouterr().out
+    vae = load_vae(tmp_path / "vae")
+    assert (vae.config.encoder_widths, vae.config.norm_groups, vae.time_factor) == ((8, 16, 16, 24), 4, 4)
+    assert_is_the_image_vae(vae, image_vae, scaling=0.2)
+
+
+def test_the_compvis_original_gives_the_same_and_its_training_leftovers_are_dropped(image_vae, tmp_path):
+    path = tmp_path / "vae.ckpt"
+    extra = {"loss.discriminator.main.0.weight": torch.zeros(2), "model_ema.decay": torch.tensor(0.99)}
+    torch.save({"state_dict": {**compvis(image_vae), **extra}}, path)
+    vae = to_vidvae(read_checkpoint(path), norm_groups=4)
+    assert_is_the_image_vae(vae, image_vae, scaling=0.18215)
+
+
+def test_frame_by_frame_it_is_the_image_vae_on_any_video(image_vae, image_vae_folder):
+    vae = to_vidvae(read_checkpoint(image_vae_folder), time_halvings=0)
+    assert vae.time_factor == 1
+    torch.manual_seed(2)
+    video = torch.rand(1, 3, 6, 32, 32) * 2 - 1  # six different frames: any number will do
+    with torch.inference_mode():
+        means = image_vae.encode(video[0].transpose(0, 1)).latent_dist.mean
+        torch.testing.assert_close(vae.encode(video)[0], (means * 0.2).transpose(0, 1), rtol=0, atol=1e-4)
+        decoded = image_vae.decode(means).sample.transpose(0, 1)
+        torch.testing.assert_close(vae.decode(vae.encode(video))[0], decoded, rtol=0, atol=1e-4)
+
+
+def test_a_vae_without_quant_convolutions_and_with_a_shift_is_taken_too(tmp_path):
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    image_vae = AutoencoderKL(
+        block_out_channels=(8, 16),  # pyright: ignore[reportArgumentType]
+        down_block_types=("DownEncoderBlock2D",) * 2,  # pyright: ignore[reportArgumentType]
+        up_block_types=("UpDecoderBlock2D",) * 2,  # pyright: ignore[reportArgumentType]
+        norm_num_groups=4,
+        latent_channels=6,
+        scaling_factor=0.5,
+        shift_factor=0.1,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    ).eval()
+    image_vae.save_pretrained(tmp_path)
+    vae = to_vidvae(read_checkpoint(tmp_path), time_halvings=1)
+    image = torch.rand(1, 3, 16, 16) * 2 - 1
+    with torch.inference_mode():
+        mean = image_vae.encode(image).latent_dist.mean
+        torch.testing.assert_close(vae.encode(image.unsqueeze(2))[:, :, 0], (mean - 0.1) * 0.5, rtol=0, atol=1e-4)
+
+
+def test_a_tensor_too_many_or_too_few_is_named(image_vae, image_vae_folder):
+    found = read_checkpoint(image_vae_folder)
+    state = dict(found.state)
+    with pytest.raises(UserError, match=r"foreign\.weight"):
+        to_vidvae(Checkpoint(found.path, {**state, "foreign.weight": torch.zeros(1)}, found.config))
+    del state["decoder.mid_block.resnets.1.norm1.bias"]
+    with pytest.raises(UserError, match=r"decoder\.middle\.block2\.norm1\.bias"):
+        to_vidvae(Checkpoint(found.path, state, found.config))
+    with pytest.raises(UserError, match="it has no tensor"):
+        to_vidvae(Checkpoint(found.path, {"a.weight": torch.zeros(1)}))
+
+
+def test_what_the_file_says_is_not_overruled(image_vae_folder):
+    with pytest.raises(UserError, match=r"says norm_num_groups 4, got 8: leave it out$"):
+        to_vidvae(read_checkpoint(image_vae_folder), norm_groups=8)
