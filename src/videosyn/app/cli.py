@@ -76,6 +76,12 @@ COMMANDS = (
         "videosyn.evaluation.reconstruction:run",
     ),
     Command(
+        ("evaluate", "seams"),
+        "what a video in pieces loses at their borders",
+        "videosyn.evaluation.options:SeamsConfig",
+        "videosyn.evaluation.seams:run",
+    ),
+    Command(
         ("convert", "sd-vae"),
         "an image VAE, inflated to a VidVAE",
         "videosyn.app.convert_options:ImageVaeOptions",

@@ -94,6 +94,50 @@ class ReconstructionConfig:
         check_writable(self.output)
 
 
+@dataclass(frozen=True)
+class SeamsConfig:
+    """Take clips of the world through a VidVAE in pieces and compare with the whole-video result, at borders and
+    inside: by streaming, by divide and merge, in tiles.
+    """
+
+    model: str = "nano"
+    """The shipped model, a model folder, a VidVAE's folder, or an id on the Hugging Face hub."""
+    num_clips: int = 8
+    """How many clips, none of them in the training set."""
+    seed: int = 0
+    """Chooses the clips."""
+    output: Annotated[Path, arg(aliases=["-o"])] = Path("seams.json")
+    """The JSON report."""
+    frames: int = 65
+    """Frames a clip, 1 + 4k."""
+    height: int = 96
+    """Pixels."""
+    width: int = 160
+    """Pixels."""
+    segment_frames: int = 17
+    """Frames of a segment, 1 + 4k; streaming takes one less a piece."""
+    overlap_frames: int = 1
+    """Frames that segments share, 1 + 4k."""
+    tile: int = 64
+    """Side of a tile in pixels."""
+    overlap: int = 16
+    """By how many pixels tiles overlap."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    dtype: Dtype = "fp32"
+    """auto is bf16 where the machine computes in it, else fp32."""
+
+    def check(self) -> None:
+        """Everything that can be checked without a model. Raises UserError."""
+        _check_counts(("num-clips", self.num_clips))
+        for frames in (self.frames, self.segment_frames, self.overlap_frames):
+            check_num_frames(frames)
+        if self.segment_frames >= self.frames:
+            raise UserError(f"clips of {self.frames} frames have no seams in segments of {self.segment_frames}")
+        check_size(self.height, self.width, SMALLEST_PX)
+        check_writable(self.output)
+
+
 def _check_counts(*counts: tuple[str, int | None]) -> None:
     for name, value in counts:
         if value is not None and value < 1:

@@ -32,9 +32,12 @@ def encode_stream(vae: VidVAE, pieces: Iterable[Tensor], generator: torch.Genera
         yield vae.normalise(posterior.mode() if generator is None else posterior.sample(generator))
 
 
-def decode_stream(vae: VidVAE, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
-    """pieces (B, Z, any number of latent frames, h, w) of one video -> its frames (B, 3, n, H, W), piece by piece."""
-    state = CausalState()
+def decode_stream(vae: VidVAE, pieces: Iterable[Tensor], state: CausalState | None = None) -> Iterator[Tensor]:
+    """pieces (B, Z, any number of latent frames, h, w) of one video -> its frames (B, 3, n, H, W), piece by piece.
+
+    state: of earlier pieces of the same video; changed in place. None: the video begins.
+    """
+    state = CausalState() if state is None else state
     for piece in pieces:
         if piece.shape[2]:
             yield vae.decode_raw(vae.denormalise(piece), state)
