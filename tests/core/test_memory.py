@@ -35,6 +35,15 @@ def test_what_fits_does_fit_and_the_next_larger_does_not():
     assert MODEL.fits(available, 1, 129, height, width)
 
 
+def test_tiles_bound_what_the_decoder_takes_of_a_large_frame():
+    def working(height: int, tile_px: int) -> int:
+        output = height * height * (5 * 48 + (4 * 28 if tile_px else 0))
+        return MODEL.predicted_bytes(1, 5, height, height, tile_px) - FIXED_BYTES - output
+
+    assert working(1024, 512) == working(4096, 512) == 4 * 512**2 * 170
+    assert working(1024, 0) == 4 * 1024**2 * 170
+
+
 def test_where_nothing_fits_it_says_so():
     assert MODEL.what_fits(10, 17, 96, 96) == "nothing, free some memory first"
 

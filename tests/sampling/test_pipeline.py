@@ -99,6 +99,23 @@ def test_too_little_memory_says_what_would_fit(tiny_pipeline, monkeypatch):
         tiny_pipeline(PROMPT, num_frames=129, height=512, width=512)
 
 
+def test_frames_that_do_not_fit_whole_are_decoded_in_tiles_and_it_says_so(tiny_pipeline, monkeypatch):
+    whole = tiny_pipeline(PROMPT, num_frames=1, height=64, width=96)
+    assert whole.notes == ()
+    needed = fitting.footprint(tiny_pipeline).predicted_bytes(1, 1, 64, 96)
+    monkeypatch.setattr(fitting, "available_bytes", lambda device: needed - 1)
+    monkeypatch.setattr(fitting, "TILES_PX", (64, 32))
+    monkeypatch.setattr("videosyn.core.memory.BLENDING_BYTES_PER_PIXEL", 0)
+    tiled = tiny_pipeline(PROMPT, num_frames=1, height=64, width=96)
+    assert re.fullmatch(
+        r"frames of 64x96 do not fit into memory whole: decoded in tiles of (64|32) px that overlap by 8",
+        *tiled.notes,
+    )
+    assert tiled.frames.shape == whole.frames.shape
+    assert not np.array_equal(tiled.frames, whole.frames)
+    assert np.abs(tiled.frames.astype(int) - whole.frames).mean() < 20
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -70,6 +70,8 @@ def run(config: GenerateConfig) -> None:
             extend=given.get("extend"),
             last_image=given.get("last_image"),
         )
+    for note in output.notes:
+        _say(note)
     shared = {"model": config.model, **asdict(settings), "negative": config.negative}
     shared |= {name: str(getattr(config, name)) for name in given}
     _write(paths, output, shared)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OUTPUT_BYTES_PER_PIXEL = 48  # three channels: decoded pieces, their sum, float32 levels, uint8 frames
+BLENDING_BYTES_PER_PIXEL = 28  # of the frames that tiles are being laid into: sums, weights, their quotient
 FIXED_BYTES = 64_000_000  # thread pools, workspaces and kernels of the first call
 
 
@@ -25,17 +26,26 @@ class Footprint:
     time_factor: int
     """T = 1 + time_factor * k."""
 
-    def predicted_bytes(self, num_videos: int, num_frames: int, height: int, width: int) -> int:
-        """The peak for `num_videos` at once: the VDiT or the decoder, whichever is larger, for they take turns."""
+    def predicted_bytes(self, num_videos: int, num_frames: int, height: int, width: int, tile_px: int = 0) -> int:
+        """The peak for `num_videos` at once: the VDiT or the decoder, whichever is larger, for they take turns.
+
+        tile_px: the decoder takes frames in square tiles of that side; 0: whole.
+        """
         latent_frames = 1 + (num_frames - 1) // self.time_factor
         tokens = latent_frames * (height // self.space_multiple) * (width // self.space_multiple)
         frame_pixels = num_videos * height * width
         piece = min(num_frames * frame_pixels, max(self.piece_pixels, self.time_factor * frame_pixels))
-        decoder = piece * self.bytes_per_pixel + num_frames * frame_pixels * OUTPUT_BYTES_PER_PIXEL
+        output = num_frames * frame_pixels * OUTPUT_BYTES_PER_PIXEL
+        if tile_px:
+            piece = min(piece, num_videos * self.time_factor * tile_px**2)
+            output += self.time_factor * frame_pixels * BLENDING_BYTES_PER_PIXEL
+        decoder = piece * self.bytes_per_pixel + output
         return FIXED_BYTES + max(num_videos * tokens * self.bytes_per_token, decoder)
 
-    def fits(self, available_bytes: int, num_videos: int, num_frames: int, height: int, width: int) -> bool:
-        return self.predicted_bytes(num_videos, num_frames, height, width) <= available_bytes
+    def fits(
+        self, available_bytes: int, num_videos: int, num_frames: int, height: int, width: int, tile_px: int = 0
+    ) -> bool:
+        return self.predicted_bytes(num_videos, num_frames, height, width, tile_px) <= available_bytes
 
     def what_fits(self, available_bytes: int, num_frames: int, height: int, width: int) -> str:
         """The nearest requests below this one that fit, as words: fewer frames of this size, or smaller frames."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,11 +13,13 @@ from videosyn.core.errors import UserError
 from videosyn.core.memory import Footprint, available_cpu_bytes
 from videosyn.sampling.model_index import Defaults
 from videosyn.vidvae.model import MAX_PIECE_PIXELS
+from videosyn.vidvae.tiles import Tiling
 
 if TYPE_CHECKING:
     from videosyn.sampling.pipeline import VideoSynPipeline
 
 MOST_AT_ONCE = 32  # more at once gain nothing on a CPU, and progress is shown less often
+TILES_PX = (1024, 512, 256)  # sides of tiles, the largest that fits is taken
 SHARE_TO_USE = 0.8  # of the memory that is free; the rest is for other programs and for fragments
 VDIT_TENSORS = 40  # of (tokens, width) alive at the peak, upper bound; measure with benchmarks/memory.py
 DECODER_TENSORS = 7  # of (pixels, width of the finest scale), likewise
@@ -35,15 +38,42 @@ def footprint(pipeline: VideoSynPipeline) -> Footprint:
     )
 
 
-def videos_at_once(pipeline: VideoSynPipeline, asked: Defaults, num_videos: int) -> int:
-    """How many of `num_videos` fit into memory together, at most MOST_AT_ONCE; a UserError where not even one does."""
+@dataclass(frozen=True)
+class Fit:
+    """How a request fits into memory."""
+
+    videos_at_once: int
+    tiling: Tiling | None = None
+    """Set where not even one video's frames can be decoded whole."""
+
+    def note(self, asked: Defaults) -> str | None:
+        """One line for the user where frames are not decoded whole, else None."""
+        if self.tiling is None:
+            return None
+        return (
+            f"frames of {asked.height}x{asked.width} do not fit into memory whole: decoded in tiles of "
+            f"{self.tiling.tile_px} px that overlap by {self.tiling.overlap_px}"
+        )
+
+
+def fit(pipeline: VideoSynPipeline, asked: Defaults, num_videos: int) -> Fit:
+    """How many of `num_videos` fit into memory together, at most MOST_AT_ONCE; of a single one, whether in tiles.
+
+    A UserError where not even tiles fit.
+    """
     available = available_bytes(pipeline.device)
+    if available is None:
+        return Fit(min(num_videos, MOST_AT_ONCE))
     model = footprint(pipeline)
     size = (asked.num_frames, asked.height, asked.width)
     for batch in range(min(num_videos, MOST_AT_ONCE), 0, -1):
-        if available is None or model.fits(available, batch, *size):
-            return batch
-    raise _no_memory(model, available or 0, asked)
+        if model.fits(available, batch, *size):
+            return Fit(batch)
+    for tile_px in TILES_PX:
+        if tile_px < max(asked.height, asked.width) and model.fits(available, 1, *size, tile_px):
+            unit = pipeline.vae.space_factor
+            return Fit(1, Tiling(tile_px, max(1, tile_px // 8 // unit) * unit))
+    raise _no_memory(model, available, asked)
 
 
 @contextmanager

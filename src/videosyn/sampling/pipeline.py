@@ -18,7 +18,7 @@ from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.diffusion.flow import FlowMatching
 from videosyn.diffusion.guidance import Guidance
 from videosyn.diffusion.objective import per_frame
-from videosyn.sampling.fitting import no_memory_means_user_error, videos_at_once
+from videosyn.sampling.fitting import Fit, fit, no_memory_means_user_error
 from videosyn.sampling.given import given_frames
 from videosyn.sampling.model_index import Defaults, Trained, find_model
 from videosyn.sampling.solvers import solve
@@ -26,6 +26,7 @@ from videosyn.text.features import TextEncoder, TextFeatures
 from videosyn.text.nano import NanoTextEncoder
 from videosyn.vdit.model import VDiT
 from videosyn.vidvae.model import VidVAE
+from videosyn.vidvae.tiles import decode_tiled
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class VideoOutput:
     """The prompt of each film."""
     seeds: list[int]
     """The seed of each film: alone with it, the prompt gives that film again."""
+    notes: tuple[str, ...] = ()
+    """What was done otherwise than asked or usual, for the user to read."""
 
 
 class VideoSynPipeline:
@@ -118,7 +121,8 @@ class VideoSynPipeline:
         shape = self._latent_shape(asked)  # (Z, t, h, w)
         num_tokens = math.prod(shape[1:]) // self.vdit.config.patch_size**2
         given = given_frames(self.vae, asked.num_frames, asked.height, asked.width, image, extend, last_image)
-        batch = videos_at_once(self, asked, len(prompts))
+        how = fit(self, asked, len(prompts))
+        batch = how.videos_at_once
         starts = range(0, len(prompts), batch)
         report = _Progress(progress, len(starts) * (asked.num_steps + 1))
         films = []
@@ -144,11 +148,11 @@ class VideoSynPipeline:
                 latents = solve(
                     self.objective, asked.sampler, predict, noise, asked.num_steps, num_tokens, report.step, mask
                 )
-                video = self.vae.decode(latents.to(self.dtype))  # (B, 3, T, H, W)
-                frames = to_frames(video)  # (B, T, H, W, 3)
+                frames = to_frames(self._decoded(latents.to(self.dtype), how))  # (B, T, H, W, 3)
                 films.append(frames if given is None else given.finished(frames))
             report.step()
-        return VideoOutput(np.concatenate(films), asked.fps, prompts, seeds)
+        note = how.note(asked)
+        return VideoOutput(np.concatenate(films), asked.fps, prompts, seeds, (note,) if note else ())
 
     @property
     def device(self) -> torch.device:
@@ -169,6 +173,12 @@ class VideoSynPipeline:
             return []
         tokenizer = self.text_encoder.tokenizer
         return list(dict.fromkeys(word for prompt in prompts for word in tokenizer.unknown_words(prompt)))
+
+    def _decoded(self, latents: Tensor, how: Fit) -> Tensor:
+        """latents (B, Z, t, h, w) -> video (B, 3, T, H, W)."""
+        if how.tiling is None:
+            return self.vae.decode(latents)
+        return torch.cat(list(decode_tiled(self.vae, latents.split(1, 2), how.tiling)), 2)
 
     def _negative(self, prompt: str | None, batch: int) -> TextFeatures:
         """What guidance leads away from: a negative prompt, else the VDiT's own null caption, else the empty prompt."""
