@@ -9,48 +9,54 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from videosyn import __version__
 from videosyn.app.options import GenerateConfig, read_prompts
 from videosyn.app.pictures import read_clip, read_picture
+from videosyn.core.errors import UserError
 from videosyn.core.files import check_writable
 from videosyn.core.video_file import check_suffix, write_video
-from videosyn.sampling.model_index import ModelIndex, find_model
+from videosyn.sampling.model_index import ModelIndex, find_model, is_foreign
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from videosyn.sampling.foreign import ForeignPipeline
     from videosyn.sampling.model_index import Defaults
-    from videosyn.sampling.pipeline import VideoOutput
+    from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline
 
 
 def run(config: GenerateConfig) -> None:
     """Generates every film of a command, writes them, and prints where they are."""
     prompts = read_prompts(config)
     folder = find_model(config.model)
-    index = ModelIndex.load(folder)
-    settings = index.defaults.updated(
-        num_frames=config.frames,
-        height=config.height,
-        width=config.width,
-        num_steps=config.steps,
-        guidance=config.guidance,
-        fps=config.fps,
-        sampler=config.sampler,
-    )
-    index.check_size(folder, settings.num_frames, settings.height, settings.width)
-    paths = film_paths(config.output, len(prompts) * config.num_videos)
-    if note := index.trained.note(settings.num_frames, settings.height, settings.width):
-        _say(note)
-
-    given = _given(config, settings)
+    settings: dict[str, Any] = {
+        "num_frames": config.frames,
+        "height": config.height,
+        "width": config.width,
+        "num_steps": config.steps,
+        "guidance": config.guidance,
+        "fps": config.fps,
+        "sampler": config.sampler,
+    }
+    given: dict[str, np.ndarray] = {}
+    if is_foreign(folder):
+        _check_foreign(config)
+        paths = film_paths(config.output, len(prompts) * config.num_videos)
+    else:
+        index = ModelIndex.load(folder)
+        complete = index.defaults.updated(**settings)
+        index.check_size(folder, complete.num_frames, complete.height, complete.width)
+        paths = film_paths(config.output, len(prompts) * config.num_videos)
+        if note := index.trained.note(complete.num_frames, complete.height, complete.width):
+            _say(note)
+        given = _given(config, complete)
+        settings = asdict(complete)
 
     from tqdm import tqdm
 
-    from videosyn.sampling.pipeline import VideoSynPipeline  # imports torch
-
-    pipeline = VideoSynPipeline.from_pretrained(folder, device=config.device, dtype=config.dtype)
+    pipeline = _open(folder, config)
     if unknown := pipeline.unknown_words(prompts):
         _say(f"words this model never learned: {', '.join(unknown)}")
     with tqdm(total=1, unit="step", leave=False, disable=None, file=sys.stderr) as bar:
@@ -61,7 +67,7 @@ def run(config: GenerateConfig) -> None:
 
         output = pipeline(
             prompts,
-            **asdict(settings),
+            **settings,
             negative_prompt=config.negative,
             seed=config.seed,
             num_videos=config.num_videos,
@@ -72,9 +78,26 @@ def run(config: GenerateConfig) -> None:
         )
     for note in output.notes:
         _say(note)
-    shared = {"model": config.model, **asdict(settings), "negative": config.negative}
+    shared = {"model": config.model, **settings, "negative": config.negative}
     shared |= {name: str(getattr(config, name)) for name in given}
     _write(paths, output, shared)
+
+
+def _open(folder: Path, config: GenerateConfig) -> VideoSynPipeline | ForeignPipeline:
+    """Imports torch, and diffusers where the model is one of its own."""
+    if is_foreign(folder):
+        from videosyn.sampling.foreign import ForeignPipeline
+
+        return ForeignPipeline.from_pretrained(folder, config.device, config.dtype)
+    from videosyn.sampling.pipeline import VideoSynPipeline
+
+    return VideoSynPipeline.from_pretrained(folder, device=config.device, dtype=config.dtype)
+
+
+def _check_foreign(config: GenerateConfig) -> None:
+    for flag in ("image", "extend", "last_image", "sampler"):
+        if getattr(config, flag) is not None:
+            raise UserError(f"--{flag.replace('_', '-')} works with VideoSyn models alone: {config.model} is none")
 
 
 def _given(config: GenerateConfig, settings: Defaults) -> dict[str, np.ndarray]:

@@ -20,14 +20,14 @@ from videosyn.core.files import atomic_file
 from videosyn.evaluation.judge.bank import SUNLESS
 from videosyn.evaluation.metrics import edges, mean_psnr, psnr, ssim, stars
 from videosyn.evaluation.options import ReconstructionConfig
-from videosyn.evaluation.sources import open_vae
+from videosyn.evaluation.sources import open_any_vae
 from videosyn.world.render import render
 from videosyn.world.scene import Scene, sample_scene
 
 
 def run(config: ReconstructionConfig) -> dict[str, float]:
     """Measures, prints a table, writes the JSON report, and returns its figures."""
-    vae = open_vae(config.model, config.device, config.dtype)
+    vae = open_any_vae(config.model, config.device, config.dtype)
     scenes = [sample_scene(config.seed * 1_000_000 + index, "held-out") for index in range(config.num_clips)]
     totals: dict[str, list[float]] = {"psnr_db": [], "ssim": [], "edge_psnr_db": [], "star_psnr_db": []}
     seconds = 0.0

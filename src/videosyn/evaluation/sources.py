@@ -13,11 +13,14 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from videosyn.core.config import read_json
+from videosyn.core.model_folder import CONFIG_NAME
 from videosyn.core.runtime import pick_device, pick_dtype
 from videosyn.dataset.latent_cache import load_vae
 from videosyn.evaluation.options import AdherenceConfig
+from videosyn.sampling.foreign import ForeignVae, open_pipeline
 from videosyn.sampling.model_index import find_model
-from videosyn.sampling.pipeline import VideoSynPipeline, to_frames
+from videosyn.sampling.pipeline import to_frames
 from videosyn.vidvae.model import VidVAE
 from videosyn.world.parsed import Parsed
 from videosyn.world.render import render
@@ -40,7 +43,7 @@ Source = Callable[[Sequence[Asked], int], np.ndarray]
 def open_source(config: AdherenceConfig) -> Source:
     """The source that a configuration names, ready to make films."""
     if config.source == "model":
-        pipeline = VideoSynPipeline.from_pretrained(config.model, device=config.device, dtype=config.dtype)
+        pipeline = open_pipeline(config.model, config.device, config.dtype)
         return lambda asked, seed: (
             pipeline(
                 [each.prompt for each in asked],
@@ -59,19 +62,31 @@ def open_source(config: AdherenceConfig) -> Source:
 
     if config.source == "render":
         return rendered
-    vae = open_vae(config.model, config.device, config.dtype)
+    vae = open_any_vae(config.model, config.device, config.dtype)
     return lambda asked, seed: to_frames(reconstruct(vae, torch.from_numpy(rendered(asked, seed))))
 
 
 def open_vae(model: str, device: str, dtype: str) -> VidVAE:
     """The VidVAE of a model (folder, hub id or "nano"), or of a folder that holds a VidVAE alone."""
     place = pick_device(device)
-    folder = Path(model) if (Path(model) / "config.json").is_file() else find_model(model) / "vae"
-    return load_vae(folder).eval().to(place, pick_dtype(dtype, place))
+    return load_vae(_vae_folder(model)).eval().to(place, pick_dtype(dtype, place))
+
+
+def open_any_vae(model: str, device: str, dtype: str) -> VidVAE | ForeignVae:
+    """The same, and any of diffusers' AutoencoderKL*: of a pipeline folder, or alone in a folder."""
+    folder, place = _vae_folder(model), pick_device(device)
+    config = read_json(folder / CONFIG_NAME) if (folder / CONFIG_NAME).is_file() else {}
+    ours = config.get("_class_name", "VidVAE") == "VidVAE"
+    vae = load_vae(folder) if ours else ForeignVae.from_pretrained(folder)
+    return vae.eval().to(place, pick_dtype(dtype, place))
+
+
+def _vae_folder(model: str) -> Path:
+    return Path(model) if (Path(model) / CONFIG_NAME).is_file() else find_model(model) / "vae"
 
 
 @torch.inference_mode()
-def reconstruct(vae: VidVAE, clips: Tensor) -> Tensor:
+def reconstruct(vae: VidVAE | ForeignVae, clips: Tensor) -> Tensor:
     """uint8 clips (B, T, H, W, 3) through the VidVAE and back: video (B, 3, T, H, W) in [-1, 1]."""
     weight = next(vae.parameters())
     video = rearrange(clips, "b t h w c -> b c t h w").to(weight) / 127.5 - 1.0

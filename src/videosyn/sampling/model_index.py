@@ -100,6 +100,12 @@ class ModelIndex:
         )
 
 
+def is_foreign(folder: Path) -> bool:
+    """Whether a folder holds a pipeline of diffusers that is not ours."""
+    path = folder / INDEX_NAME
+    return path.is_file() and config_io.read_json(path).get("_class_name") not in (PIPELINE_CLASS, None)
+
+
 def find_model(name: str) -> Path:
     """The folder of a shipped model, a local folder, or a hub id fetched by huggingface_hub; else a UserError."""
     shipped = shipped_folder(name)

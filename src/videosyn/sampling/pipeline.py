@@ -116,7 +116,7 @@ class VideoSynPipeline:
             num_frames=num_frames, height=height, width=width, num_steps=num_steps, guidance=guidance, fps=fps
         )
         asked = asked.updated(sampler=sampler)
-        prompts = [each for each in _checked(prompt, num_videos, asked.num_steps) for _ in range(num_videos)]
+        prompts = [each for each in checked_prompts(prompt, num_videos, asked.num_steps) for _ in range(num_videos)]
         seeds = [seed + index for index in range(len(prompts))]
         shape = self._latent_shape(asked)  # (Z, t, h, w)
         num_tokens = math.prod(shape[1:]) // self.vdit.config.patch_size**2
@@ -204,7 +204,8 @@ def to_frames(video: Tensor) -> np.ndarray:
     return rearrange(levels, "b c t h w -> b t h w c").contiguous().cpu().numpy()
 
 
-def _checked(prompt: str | Sequence[str], num_videos: int, num_steps: int) -> list[str]:
+def checked_prompts(prompt: str | Sequence[str], num_videos: int, num_steps: int) -> list[str]:
+    """The prompts of a call. A UserError where there is none, one is empty, or a number is below 1."""
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
     if not prompts or not all(each.strip() for each in prompts):
         raise UserError("a prompt must not be empty: say what the film shows, such as 'a red ball bounces'")

@@ -1,0 +1,204 @@
+"""Other people's models: any diffusers text-to-video pipeline folder, used as ours is. Next: `pipeline.py`, ours.
+
+diffusers and transformers are imported only when such a folder is opened. Their loader warns about weights that are
+missing and goes on; here every tensor of the denoiser and the VAE has to be in the files, and nothing else.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from videosyn.core.config import read_json
+from videosyn.core.errors import UserError
+from videosyn.core.runtime import pick_device, pick_dtype
+from videosyn.sampling.fitting import is_out_of_memory
+from videosyn.sampling.model_index import find_model, is_foreign
+from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline, checked_prompts
+
+if TYPE_CHECKING:
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+
+FPS = {"Wan": 16.0, "LTX": 25.0, "CogVideoX": 8.0, "HunyuanVideo": 24.0, "Mochi": 30.0}
+"""Frames a second at which a family's films are meant to be shown, by the beginning of its pipelines' names."""
+FPS_ELSE = 8.0
+STRICT = ("transformer", "transformer_2", "unet", "vae")
+"""Parts whose files must hold all their tensors and no others."""
+
+
+def open_pipeline(name: str, device: str = "auto", dtype: str = "auto") -> VideoSynPipeline | ForeignPipeline:
+    """The shipped model, a folder or a hub id: ours, or a diffusers pipeline. Raises UserError where it is neither."""
+    folder = find_model(name)
+    if is_foreign(folder):
+        return ForeignPipeline.from_pretrained(folder, device, dtype)
+    return VideoSynPipeline.from_pretrained(folder, device, dtype)
+
+
+class ForeignPipeline:
+    """A diffusers text-to-video pipeline, called as `VideoSynPipeline` is."""
+
+    def __init__(self, pipeline: DiffusionPipeline) -> None:
+        self.pipeline = pipeline
+        self.name = type(pipeline).__name__
+        call: Callable[..., Any] = pipeline.__call__  # pyright: ignore[reportAttributeAccessIssue]
+        self._accepts = inspect.signature(call).parameters
+        if "num_frames" not in self._accepts or "prompt" not in self._accepts:
+            raise UserError(f"a {self.name} makes no films from prompts: give a text-to-video pipeline")
+        if "image" in self._accepts and self._accepts["image"].default is inspect.Parameter.empty:
+            raise UserError(f"a {self.name} needs a picture: give a text-to-video pipeline")
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, device: str = "auto", dtype: str = "auto") -> ForeignPipeline:
+        """Raises UserError where a part is missing or damaged, a class unknown, or a tensor not accounted for."""
+        try:
+            from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+            from diffusers.utils import logging
+        except ImportError as error:
+            raise UserError(f"{folder} is a diffusers pipeline: pip install 'videosyn[diffusers]'") from error
+        place = pick_device(device)
+        logging.disable_progress_bar()
+        try:
+            pipeline = DiffusionPipeline.from_pretrained(folder, dtype=pick_dtype(dtype, place), use_safetensors=True)
+        except (OSError, ValueError, AttributeError, KeyError, RuntimeError, SafetensorError) as error:
+            raise UserError(f"{folder} does not load: {' '.join(str(error).split())[:200]}") from error
+        for name in STRICT:
+            part = getattr(pipeline, name, None)
+            if isinstance(part, nn.Module):
+                _check_complete(part, folder / name)
+        pipeline.set_progress_bar_config(disable=True)
+        return cls(pipeline.to(place))
+
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        num_frames: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_steps: int | None = None,
+        guidance: float | None = None,
+        negative_prompt: str | None = None,
+        seed: int = 0,
+        num_videos: int = 1,
+        fps: float | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        **others: Any,
+    ) -> VideoOutput:
+        """As `VideoSynPipeline`'s; what is None is the pipeline's own default. Its own rules on sizes hold.
+
+        Raises UserError for what it does not take.
+        """
+        for name, value in others.items():
+            if value is not None:
+                raise UserError(f"a {self.name} does not take {name.replace('_', '-')}: leave it out")
+        prompts = [each for each in checked_prompts(prompt, num_videos, num_steps or 1) for _ in range(num_videos)]
+        seeds = [seed + index for index in range(len(prompts))]
+        asked = {
+            "num_frames": num_frames,
+            "height": height,
+            "width": width,
+            "num_inference_steps": num_steps,
+            "guidance_scale": guidance,
+            "negative_prompt": negative_prompt,
+            "frame_rate": fps if "frame_rate" in self._accepts else None,
+        }
+        asked = {name: value for name, value in asked.items() if value is not None}
+        for name in asked:
+            if name not in self._accepts:
+                raise UserError(f"a {self.name} does not take {name.replace('_', '-')}: leave it out")
+        steps = num_steps or self._accepts["num_inference_steps"].default
+        films = []
+        for index, (each, own_seed) in enumerate(zip(prompts, seeds)):
+
+            def count(pipeline: Any, step: int, timestep: Any, kept: dict, done: int = index * steps) -> dict:
+                if progress is not None:
+                    progress(done + step + 1, len(prompts) * steps)
+                return kept
+
+            listen = {"callback_on_step_end": count} if "callback_on_step_end" in self._accepts else {}
+            generator = torch.Generator("cpu").manual_seed(own_seed)
+            films.append(self._film(prompt=each, generator=generator, **asked, **listen))
+        return VideoOutput(np.stack(films), fps or self._fps(), prompts, seeds)
+
+    def unknown_words(self, prompts: Sequence[str]) -> list[str]:
+        """None: its text encoder knows subwords."""
+        return []
+
+    def _film(self, **arguments: Any) -> np.ndarray:
+        """uint8 (T, H, W, 3)."""
+        call: Any = self.pipeline
+        try:
+            frames = call(output_type="np", **arguments).frames[0]
+        except ValueError as error:  # its own rules
+            raise UserError(f"{self.name}: {' '.join(str(error).split())[:200]}") from error
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(f"out of memory: {self.name} takes no less for this many frames of this size") from error
+        return (np.asarray(frames, np.float32) * 255).round().clip(0, 255).astype(np.uint8)
+
+    def _fps(self) -> float:
+        own = self._accepts["frame_rate"].default if "frame_rate" in self._accepts else None
+        return float(own or next((fps for name, fps in FPS.items() if self.name.startswith(name)), FPS_ELSE))
+
+
+class ForeignVae(nn.Module):
+    """A diffusers `AutoencoderKL*` as a VidVAE is used: video (B, 3, T, H, W) in [-1, 1] to latents and back.
+
+    One for images takes a video frame by frame.
+    """
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae = vae
+        self.of_images = type(vae).__name__ == "AutoencoderKL"
+
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> ForeignVae:
+        """Raises UserError where the class is none of diffusers' VAEs, or a tensor is not accounted for."""
+        name = str(read_json(folder / "config.json").get("_class_name"))
+        try:
+            import diffusers
+        except ImportError as error:
+            raise UserError(f"{folder} is a diffusers VAE: pip install 'videosyn[diffusers]'") from error
+        found = getattr(diffusers, name, None) if name.startswith("AutoencoderKL") else None
+        if found is None:
+            raise UserError(f"{folder} holds a {name}, neither a VidVAE nor one of diffusers' AutoencoderKL*")
+        try:
+            vae = found.from_pretrained(folder, use_safetensors=True)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise UserError(f"{folder} does not load: {' '.join(str(error).split())[:200]}") from error
+        _check_complete(vae, folder)
+        return cls(vae.eval())
+
+    def encode(self, video: Tensor) -> Tensor:
+        """The posterior's modes, as the VAE gives them."""
+        if not self.of_images:
+            return self.vae.encode(video).latent_dist.mode()
+        frames = [self.vae.encode(frame).latent_dist.mode() for frame in video.unbind(2)]
+        return torch.stack(frames, 2)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        if not self.of_images:
+            return self.vae.decode(latents).sample
+        return torch.stack([self.vae.decode(frame).sample for frame in latents.unbind(2)], 2)
+
+
+def _check_complete(part: nn.Module, folder: Path) -> None:
+    """Raises UserError, naming up to five, for tensors that are in the part but not its files, or the other way."""
+    stored: set[str] = set()
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as opened:
+            stored.update(opened.keys())
+    own = set(part.state_dict())
+    for what, names in (("missing", sorted(own - stored)), ("foreign", sorted(stored - own))):
+        if names:
+            raise UserError(
+                f"{folder} does not fit {type(part).__name__}: {len(names)} {what} ({', '.join(names[:5])})"
+            )

@@ -1,0 +1,246 @@
+"""Small random Wan, LTX and CogVideoX pipelines, built from config and saved as diffusers saves them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from videosyn.app.cli import run
+from videosyn.core.errors import UserError
+from videosyn.core.video_file import read_metadata, read_video
+from videosyn.evaluation.sources import open_any_vae
+from videosyn.sampling.foreign import ForeignPipeline, ForeignVae, open_pipeline
+from videosyn.sampling.pipeline import VideoSynPipeline
+
+SIZE = {"num_frames": 9, "height": 32, "width": 32}
+
+
+@pytest.fixture(scope="module")
+def t5():
+    """A tiny random T5 encoder of width 32, and a tokenizer of whole words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
+
+    words = ["<pad>", "</s>", "<unk>", "a", "red", "ball"]
+    backend = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=64
+    )
+    torch.manual_seed(0)
+    config = T5Config(vocab_size=len(words), d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=2)
+    return T5EncoderModel(config).eval(), tokenizer
+
+
+def wan(text_encoder, tokenizer):
+    from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
+
+    vae = AutoencoderKLWan(
+        base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
+    )
+    transformer = WanTransformer3DModel(
+        patch_size=(1, 2, 2),
+        num_attention_heads=2,
+        attention_head_dim=12,
+        in_channels=16,
+        out_channels=16,
+        text_dim=32,
+        freq_dim=256,
+        ffn_dim=32,
+        num_layers=2,
+        cross_attn_norm=True,
+        qk_norm="rms_norm_across_heads",
+        rope_max_seq_len=32,
+    )
+    return WanPipeline(
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        vae=vae,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
+        transformer=transformer,
+    )
+
+
+def ltx(text_encoder, tokenizer):
+    from diffusers import (
+        AutoencoderKLLTXVideo,
+        FlowMatchEulerDiscreteScheduler,
+        LTXPipeline,
+        LTXVideoTransformer3DModel,
+    )
+
+    transformer = LTXVideoTransformer3DModel(
+        in_channels=8,
+        out_channels=8,
+        patch_size=1,
+        patch_size_t=1,
+        num_attention_heads=4,
+        attention_head_dim=8,
+        cross_attention_dim=32,
+        num_layers=1,
+        caption_channels=32,
+    )
+    vae = AutoencoderKLLTXVideo(
+        latent_channels=8,
+        block_out_channels=(8, 8, 8, 8),
+        decoder_block_out_channels=(8, 8, 8, 8),
+        layers_per_block=(1, 1, 1, 1, 1),
+        decoder_layers_per_block=(1, 1, 1, 1, 1),
+        spatio_temporal_scaling=(True, True, False, False),
+        decoder_spatio_temporal_scaling=(True, True, False, False),
+        decoder_inject_noise=(False, False, False, False, False),
+        upsample_residual=(False, False, False, False),
+        upsample_factor=(1, 1, 1, 1),
+        timestep_conditioning=False,
+        patch_size=1,
+        patch_size_t=1,
+        encoder_causal=True,
+        decoder_causal=False,
+    )
+    return LTXPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        transformer=transformer,
+    )
+
+
+def cogvideox(text_encoder, tokenizer):
+    from diffusers import AutoencoderKLCogVideoX, CogVideoXPipeline, CogVideoXTransformer3DModel, DDIMScheduler
+
+    transformer = CogVideoXTransformer3DModel(
+        num_attention_heads=4,
+        attention_head_dim=8,
+        in_channels=4,
+        out_channels=4,
+        time_embed_dim=2,
+        text_embed_dim=32,
+        num_layers=1,
+        sample_width=4,
+        sample_height=4,
+        sample_frames=9,
+        patch_size=2,
+        temporal_compression_ratio=4,
+        max_text_seq_length=226,
+    )
+    vae = AutoencoderKLCogVideoX(
+        in_channels=3,
+        out_channels=3,
+        down_block_types=("CogVideoXDownBlock3D",) * 4,
+        up_block_types=("CogVideoXUpBlock3D",) * 4,
+        block_out_channels=(8, 8, 8, 8),
+        latent_channels=4,
+        layers_per_block=1,
+        norm_num_groups=2,
+        temporal_compression_ratio=4,
+    )
+    return CogVideoXPipeline(
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        vae=vae,
+        transformer=transformer,
+        scheduler=DDIMScheduler(),
+    )
+
+
+MAKERS = {"wan": wan, "ltx": ltx, "cogvideox": cogvideox}
+
+
+@pytest.fixture(scope="module")
+def folders(t5, tmp_path_factory) -> dict[str, Path]:
+    found = {}
+    for name, make in MAKERS.items():
+        torch.manual_seed(0)
+        found[name] = tmp_path_factory.mktemp(name)
+        make(*t5).save_pretrained(found[name])
+    return found
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_generate_takes_any_text_to_video_folder(folders, name, tmp_path, capsys):
+    out = tmp_path / "film.webp"
+    words = ["--model", str(folders[name]), "-o", str(out), "--frames", "9", "--height", "32", "--width", "32"]
+    assert run(["generate", "a red ball", *words, "--steps", "2", "--seed", "4", "--dtype", "fp32"]) == 0
+    frames, fps = read_video(out)
+    assert frames.shape == (9, 32, 32, 3)
+    assert fps == pytest.approx({"wan": 16, "ltx": 25, "cogvideox": 8}[name], abs=0.5)
+    settings = json.loads(read_metadata(out)["settings"])
+    assert (settings["num_frames"], settings["num_steps"]) == (9, 2)
+
+
+def test_a_film_of_several_is_the_film_made_alone_with_its_seed(folders):
+    pipeline = open_pipeline(str(folders["wan"]), "cpu", "fp32")
+    assert isinstance(pipeline, ForeignPipeline)
+    done = []
+    both = pipeline(["a red ball", "a ball"], num_steps=2, seed=5, progress=lambda *step: done.append(step), **SIZE)
+    assert both.frames.shape == (2, 9, 32, 32, 3)
+    assert (both.seeds, both.prompts) == ([5, 6], ["a red ball", "a ball"])
+    assert np.array_equal(both.frames[1], pipeline("a ball", num_steps=2, seed=6, **SIZE).frames[0])
+    assert done == [(step, 4) for step in (1, 2, 3, 4)]
+
+
+def test_our_own_folders_open_as_ours(tiny_folder):
+    assert isinstance(open_pipeline(str(tiny_folder), "cpu", "fp32"), VideoSynPipeline)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_vae_of_any_folder_reconstructs(folders, name):
+    vae = open_any_vae(str(folders[name]), "cpu", "fp32")
+    assert isinstance(vae, ForeignVae)
+    video = torch.rand(1, 3, 9, 32, 32) * 2 - 1
+    with torch.inference_mode():
+        assert vae.decode(vae.encode(video)).shape == video.shape
+
+
+def test_an_image_vae_takes_a_video_frame_by_frame(tmp_path):
+    from diffusers import AutoencoderKL
+
+    image_vae = AutoencoderKL(
+        block_out_channels=(8, 8),  # pyright: ignore[reportArgumentType]
+        down_block_types=("DownEncoderBlock2D",) * 2,  # pyright: ignore[reportArgumentType]
+        up_block_types=("UpDecoderBlock2D",) * 2,  # pyright: ignore[reportArgumentType]
+        norm_num_groups=2,
+    ).eval()
+    image_vae.save_pretrained(tmp_path)
+    vae = open_any_vae(str(tmp_path), "cpu", "fp32")
+    video = torch.rand(1, 3, 3, 16, 16) * 2 - 1
+    with torch.inference_mode():
+        expected = image_vae.decode(image_vae.encode(video[:, :, 1]).latent_dist.mode()).sample
+        torch.testing.assert_close(vae.decode(vae.encode(video))[:, :, 1], expected)
+
+
+def test_a_missing_and_a_foreign_tensor_are_refused(folders, tmp_path):
+    folder = shutil.copytree(folders["wan"], tmp_path / "wan")
+    file = next((folder / "transformer").glob("*.safetensors"))
+    whole = load_file(file)
+    name = sorted(whole)[0]
+    save_file({key: value for key, value in whole.items() if key != name}, file, {"format": "pt"})
+    with pytest.raises(UserError, match=rf"does not fit WanTransformer3DModel: 1 missing \({name}\)"):
+        open_pipeline(str(folder), "cpu", "fp32")
+    save_file({**whole, "foreign": torch.zeros(1)}, file, {"format": "pt"})
+    with pytest.raises(UserError, match=r"1 foreign \(foreign\)"):
+        open_pipeline(str(folder), "cpu", "fp32")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--height", "40"], "WanPipeline: `height` and `width` have to be divisible by"),
+        (["--image", __file__], "--image works with VideoSyn models alone"),
+        (["--sampler", "euler"], "--sampler works with VideoSyn models alone"),
+    ],
+)
+def test_a_mistake_is_one_line_code_2_and_nothing_written(folders, tmp_path, capsys, words, message):
+    out = tmp_path / "film.mp4"
+    size = ["--frames", "9", "--width", "32", "--steps", "1"]
+    assert run(["generate", "a ball", "--model", str(folders["wan"]), "-o", str(out), *size, *words]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("videosyn: ")
+    assert message in error
+    assert not out.exists()
