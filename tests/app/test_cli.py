@@ -81,6 +81,19 @@ def test_a_film_begins_and_ends_with_pictures_and_goes_on_from_a_clip(command, t
     assert np.abs(longer[:9].astype(int) - shorter).mean() < 3  # WebP loses a little a second time
 
 
+@pytest.mark.slow
+def test_two_processes_make_the_film_that_one_makes(command, tiny_folder, tmp_path):
+    words = [PROMPT, "--model", str(tiny_folder), "--frames", "9", "--device", "cpu", "--dtype", "fp32"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    made = subprocess.run(
+        [*launcher, "-m", "videosyn", "generate", *words, "-o", "two.webp"], capture_output=True, text=True, check=True
+    )
+    assert made.stdout.split() == ["two.webp"]  # one of them speaks
+    assert command(PROMPT, "--frames", "9", "-o", "one.webp") == 0
+    one, two = (read_video(tmp_path / name)[0].astype(int) for name in ("one.webp", "two.webp"))
+    assert np.abs(one - two).max() <= 3
+
+
 def test_words_never_learned_are_named_in_one_line_and_the_film_is_made(command, tmp_path, capsys):
     assert command("a red zebra on the moon", "-o", "film.png") == 0
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("videosyn:")]

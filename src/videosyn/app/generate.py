@@ -5,6 +5,7 @@ Next on the path: `sampling/pipeline.py`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from videosyn import __version__
 from videosyn.app.options import GenerateConfig, read_prompts
 from videosyn.app.pictures import read_clip, read_picture
+from videosyn.app.processes import joined, num_processes, own_device, rank
 from videosyn.core.errors import UserError
 from videosyn.core.files import check_writable
 from videosyn.core.video_file import check_suffix, write_video
@@ -54,18 +56,36 @@ def run(config: GenerateConfig) -> None:
         given = _given(config, complete)
         settings = asdict(complete)
 
+    with contextlib.ExitStack() as stack:
+        pipeline = _open(folder, config, stack)
+        output = _films(pipeline, prompts, config, settings, given)
+    if rank() > 0:
+        return
+    for note in output.notes:
+        _say(note)
+    shared = {"model": config.model, **settings, "negative": config.negative}
+    shared |= {name: str(getattr(config, name)) for name in given}
+    _write(paths, output, shared)
+
+
+def _films(
+    pipeline: VideoSynPipeline | ForeignPipeline,
+    prompts: list[str],
+    config: GenerateConfig,
+    settings: dict[str, Any],
+    given: dict[str, np.ndarray],
+) -> VideoOutput:
     from tqdm import tqdm
 
-    pipeline = _open(folder, config)
     if unknown := pipeline.unknown_words(prompts):
         _say(f"words this model never learned: {', '.join(unknown)}")
-    with tqdm(total=1, unit="step", leave=False, disable=None, file=sys.stderr) as bar:
+    with tqdm(total=1, unit="step", leave=False, disable=rank() > 0 or None, file=sys.stderr) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        output = pipeline(
+        return pipeline(
             prompts,
             **settings,
             negative_prompt=config.negative,
@@ -76,25 +96,29 @@ def run(config: GenerateConfig) -> None:
             extend=given.get("extend"),
             last_image=given.get("last_image"),
         )
-    for note in output.notes:
-        _say(note)
-    shared = {"model": config.model, **settings, "negative": config.negative}
-    shared |= {name: str(getattr(config, name)) for name in given}
-    _write(paths, output, shared)
 
 
-def _open(folder: Path, config: GenerateConfig) -> VideoSynPipeline | ForeignPipeline:
-    """Imports torch, and diffusers where the model is one of its own."""
+def _open(folder: Path, config: GenerateConfig, stack: contextlib.ExitStack) -> VideoSynPipeline | ForeignPipeline:
+    """Imports torch, and diffusers where the model is one of its own. Processes of torchrun share our VDiT's work."""
     if is_foreign(folder):
         from videosyn.sampling.foreign import ForeignPipeline
 
         return ForeignPipeline.from_pretrained(folder, config.device, config.dtype)
     from videosyn.sampling.pipeline import VideoSynPipeline
 
-    return VideoSynPipeline.from_pretrained(folder, device=config.device, dtype=config.dtype)
+    device = own_device(config.device)
+    pipeline = VideoSynPipeline.from_pretrained(folder, device=device, dtype=config.dtype)
+    if num_processes() > 1:
+        import torch.distributed as dist
+
+        stack.enter_context(joined(device))
+        pipeline.vdit.process_group = dist.group.WORLD
+    return pipeline
 
 
 def _check_foreign(config: GenerateConfig) -> None:
+    if num_processes() > 1:
+        raise UserError(f"several processes work with VideoSyn models alone: {config.model} is none")
     for flag in ("image", "extend", "last_image", "sampler"):
         if getattr(config, flag) is not None:
             raise UserError(f"--{flag.replace('_', '-')} works with VideoSyn models alone: {config.model} is none")
@@ -137,4 +161,5 @@ def _write(paths: list[Path], output: VideoOutput, shared: dict) -> None:
 
 
 def _say(note: str) -> None:
-    print(f"videosyn: {note}", file=sys.stderr)
+    if rank() == 0:
+        print(f"videosyn: {note}", file=sys.stderr)

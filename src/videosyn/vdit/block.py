@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from videosyn.vdit.attention import CrossAttention, SelfAttention
 from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.embeddings import Rope
+from videosyn.vdit.sharding import Sharding
 
 
 def modulated_norm(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -47,9 +48,16 @@ class Block(nn.Module):
         self.temporal_table = nn.Parameter(torch.tensor([0.0, 0.0, 1.0])[:, None].repeat(1, width))
 
     def forward(
-        self, tokens: Tensor, modulation: Tensor, temporal_modulation: Tensor, rope: Rope, text: Tensor, bias: Tensor
+        self,
+        tokens: Tensor,
+        modulation: Tensor,
+        temporal_modulation: Tensor,
+        rope: Rope,
+        text: Tensor,
+        bias: Tensor,
+        sharding: Sharding | None = None,
     ) -> Tensor:
-        """Tokens (B, t, S, C) -> the same shape.
+        """Tokens (B, t, S, C) -> the same shape. With `sharding`, the frames of this process.
 
         modulation (B, 1 or t, 1, 6, C) and temporal_modulation (B, 1 or t, 1, 3, C) come from the shared networks;
         text (B, L, C); bias (B, 1, 1, L), hugely negative where a text token is padding.
@@ -62,8 +70,11 @@ class Block(nn.Module):
         x = rearrange(self.spatial_attention(x), "(b t) s c -> b t s c", b=batch)
         tokens = torch.addcmul(tokens, gate, x)
 
-        x = rearrange(modulated_norm(tokens, temporal_shift, temporal_scale), "b t s c -> (b s) t c")
-        x = rearrange(self.temporal_attention(x, rope), "(b s) t c -> b t s c", b=batch)
+        x = modulated_norm(tokens, temporal_shift, temporal_scale)
+        x = x if sharding is None else sharding.to_places(x)
+        x = self.temporal_attention(rearrange(x, "b t s c -> (b s) t c"), rope)
+        x = rearrange(x, "(b s) t c -> b t s c", b=batch)
+        x = x if sharding is None else sharding.to_frames(x)
         tokens = torch.addcmul(tokens, temporal_gate, x)
 
         x = rearrange(tokens, "b t s c -> b (t s) c")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -11,12 +12,15 @@ from videosyn.core.errors import UserError
 from videosyn.vdit.block import Block, FeedForward, modulated_norm
 from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.embeddings import Rope, ScalarEmbedder, frame_positions, rope_frequencies, spatial_positions
+from videosyn.vdit.sharding import Sharding
 
 
 class VDiT(nn.Module):
     """Noisy latents, their time and a text -> what the objective asks for (velocity, or noise)."""
 
     null_text: Tensor | None
+    process_group: dist.ProcessGroup | None = None
+    """Set: its processes, which are all given the same inputs, share the work of one forward (`sharding.py`)."""
 
     def __init__(self, config: VDiTConfig) -> None:
         super().__init__()
@@ -89,8 +93,16 @@ class VDiT(nn.Module):
         text = self.caption_projection(text.to(dtype))  # (B, L, C)
         bias = torch.zeros_like(text_mask, dtype=dtype).masked_fill(~text_mask, torch.finfo(dtype).min)[:, None, None]
         rope = Rope(self.rope_frequencies, num_frames, dtype)
-        for block in self.blocks:
-            tokens = block(tokens, modulation, temporal_modulation, rope, text, bias)
+        if self.process_group is None:
+            for block in self.blocks:
+                tokens = block(tokens, modulation, temporal_modulation, rope, text, bias)
+        else:
+            sharding = Sharding(self.process_group, num_frames, rows * columns)
+            modulation, temporal_modulation = map(sharding.own_frames, (modulation, temporal_modulation))
+            tokens = sharding.own_frames(tokens)
+            for block in self.blocks:
+                tokens = block(tokens, modulation, temporal_modulation, rope, text, bias, sharding)
+            tokens = sharding.gather(tokens)
 
         if config.legacy_stdit2:
             tokens = self._legacy_final_norm(tokens, timestep.view(batch, -1), height_width)

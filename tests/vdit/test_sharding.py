@@ -1,0 +1,43 @@
+"""One forward on two processes is that of one."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from safetensors.torch import load_file, save_file
+
+from videosyn.core.errors import UserError
+from videosyn.vdit.model import VDiT
+from videosyn.vdit.sharding import Sharding, _shares
+
+
+def run_process(rank: int, model: VDiT, inputs: dict[str, torch.Tensor], folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
+    with torch.inference_mode():
+        whole = model(**inputs)
+        model.process_group = dist.group.WORLD
+        save_file({"whole": whole, "shared": model(**inputs)}, folder / f"{rank}.safetensors")
+    with pytest.raises(UserError, match="2 processes need at least as many latent frames and places"):
+        Sharding(dist.group.WORLD, 1, 6)
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("timestep", [None, torch.linspace(0, 900, 6).view(2, 3)], ids=["per clip", "per frame"])
+def test_two_processes_give_what_one_gives(model, inputs, tmp_path, timestep):
+    """3 frames and 2 x 3 places, so that the frames do not divide evenly."""
+    if timestep is not None:
+        inputs["timestep"] = timestep
+    mp.spawn(run_process, (model, inputs, tmp_path), nprocs=2)
+    for rank in range(2):
+        found = load_file(tmp_path / f"{rank}.safetensors")
+        torch.testing.assert_close(found["shared"], found["whole"], rtol=0, atol=1e-5)
+        assert found["whole"].std() > 0.01
+
+
+def test_shares_are_as_even_as_they_can_be():
+    assert sorted(_shares(7, 3)) == [2, 2, 3]
+    assert all(sum(_shares(count, parts)) == count for count in range(1, 20) for parts in range(1, 8))
+    assert all(max(_shares(count, 4)) - min(_shares(count, 4)) <= 1 for count in range(4, 30))
