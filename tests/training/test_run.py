@@ -145,6 +145,18 @@ def test_no_error_counts_on_given_frames(tmp_path: Path, vae_run: Path, monkeypa
     assert losses(tmp_path / "run")[0] == pytest.approx(7.0)  # the given frame's 100 leaves no trace
 
 
+def test_a_run_begins_with_the_weights_it_is_given(tmp_path: Path, vae_run: Path):
+    run_dit(dit_options(tmp_path / "first", vae_run))
+    model = tmp_path / "first/run/model"
+    run_dit(dit_options(tmp_path / "second", vae_run, init=str(model), max_steps=1, muon_lr=1e-9, adamw_lr=1e-9))
+    first, second = (VideoSynPipeline.from_pretrained(tmp_path / name / "run/model") for name in ("first", "second"))
+    for part in ("vdit", "text_encoder"):
+        for one, other in zip(getattr(first, part).parameters(), getattr(second, part).parameters()):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+    with pytest.raises(UserError, match="does not fit"):
+        run_dit(dit_options(tmp_path / "third", vae_run, **{"init": str(model), "preset": "nano"}))
+
+
 def test_the_text_encoder_reads_before_the_run_begins(tmp_path: Path, vae_run: Path, capsys, monkeypatch):
     monkeypatch.setattr(reading, "NUM_CAPTIONS", 64)
     run_dit(dit_options(tmp_path, vae_run, max_steps=1, text_steps=2))

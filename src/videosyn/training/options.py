@@ -22,6 +22,9 @@ class Training:
     """Folder for rendered or encoded clips; made once, continued when interrupted, shared by runs."""
     preset: str = "nano"
     """Size of the model."""
+    init: str = ""
+    """Folder of a model whose weights the run begins with, of the same size; empty: random ones. A run that has a
+    checkpoint of its own goes on from that."""
     seed: int = 0
     """Decides initial weights, batches and noise."""
     max_minutes: float = 0.0

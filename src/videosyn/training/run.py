@@ -30,6 +30,7 @@ def run_vae(options: VAETraining) -> str:
     tune()
     import torch
 
+    from videosyn.core.model_folder import load_state, load_strict
     from videosyn.dataset.batches import CropBatches
     from videosyn.dataset.buckets import parse_buckets
     from videosyn.dataset.latent_cache import calibrate_folder, load_vae
@@ -46,7 +47,10 @@ def run_vae(options: VAETraining) -> str:
         how = {"fps": options.fps, "workers": options.workers, "device": str(device), "on_shard": _counter("clips")}
         clips = WorldClips.build(options.cache, shapes, options.num_clips, **how)
     torch.manual_seed(options.seed)
-    vae = VidVAE(_preset(presets, options.preset)).to(device, dtype)
+    vae = VidVAE(_preset(presets, options.preset))
+    if options.init:
+        load_strict(vae, load_state(options.init), options.init)
+    vae = vae.to(device, dtype)
     batches = CropBatches(clips, shapes, TRAIN_SEEDS, options.seed, options.fps, str(device))
     outcome = train(options, VAEStep(options, vae, batches))
     model = Path(options.out) / "model"
@@ -63,6 +67,7 @@ def run_dit(options: DiTTraining) -> str:
     tune()
     import torch
 
+    from videosyn.core.model_folder import load_state, load_strict
     from videosyn.dataset.batches import CaptionedLatents
     from videosyn.dataset.buckets import parse_buckets
     from videosyn.dataset.latent_cache import LatentCache, calibrate_folder, load_vae, write_latents
@@ -108,11 +113,15 @@ def run_dit(options: DiTTraining) -> str:
     clips = CaptionedLatents(cache, options.seed, options.caption_dropout, options.fps, with_things)
     torch.manual_seed(options.seed)
     tokenizer = WordTokenizer.from_words(vocabulary())
-    vdit = VDiT(config).to(device, dtype)
+    vdit = VDiT(config)
     width = config.text_width
     text_config = NanoTextEncoderConfig(len(tokenizer), width=width, num_heads=max(1, width // 64))
-    text_encoder = NanoTextEncoder(text_config, tokenizer).to(device)
-    if options.text_steps:
+    text_encoder = NanoTextEncoder(text_config, tokenizer)
+    if options.init:
+        for part, folder in ((vdit, "transformer"), (text_encoder, "text_encoder")):
+            load_strict(part, load_state(Path(options.init) / folder), Path(options.init) / folder)
+    vdit, text_encoder = vdit.to(device, dtype), text_encoder.to(device)
+    if options.text_steps and not options.init:
         learn_to_read(text_encoder, options.text_steps, options.seed, Path(options.out) / "text")
     text_encoder = text_encoder.to(dtype)
     step = DiTStep(options, vdit, text_encoder, vae.to(device, dtype), FlowMatching(options.base_tokens), clips)

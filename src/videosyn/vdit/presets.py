@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from videosyn.vdit.config import VDiTConfig
 
 TINY = VDiTConfig(
@@ -28,6 +30,9 @@ NANO = VDiTConfig(
     frame_positions=True,
 )
 """shipped in the package; trains on two CPU cores"""
+
+NANO_320 = dataclasses.replace(NANO, width=320, num_heads=5)
+"""nano as an accelerator trains it: in int8, with its VidVAE, it fills 24 MB"""
 
 SMALL = VDiTConfig(
     latent_channels=16,
@@ -56,4 +61,4 @@ XL = VDiTConfig(
 )
 """the paper's: 28 blocks, width 1152, 16 heads, T5-XXL's features; noise and variance come out"""
 
-PRESETS = {"tiny": TINY, "nano": NANO, "small": SMALL, "xl": XL}
+PRESETS = {"tiny": TINY, "nano": NANO, "nano_320": NANO_320, "small": SMALL, "xl": XL}
