@@ -1,4 +1,4 @@
-"""VidVAE at the paper's size against diffusers' video VAEs of that size: speed as ratios, peak memory above the weights.
+"""VidVAE at the paper's size against diffusers' video VAEs of that size: speed as ratios, peak memory above weights.
 
     python benchmarks/paper_size_vae.py [--size 128] [--frames 17] [--dtypes fp32 bf16] [--rounds 3] [--peers ...]
 

@@ -1,11 +1,14 @@
 """The one decode gives the right frames at the right times, upright, and says what is damaged."""
 
+import socket
+
 import av
+import av.error
 import numpy as np
 import pytest
 from drawn import HEIGHT, WIDTH, panned, texture, turn_film, write_film
 
-from videosyn.curation.decode import Sampler, SpanReader, full_luma, full_picture
+from videosyn.curation.decode import Sampler, SpanReader, full_luma, full_picture, open_video
 from videosyn.curation.probe import probe
 from videosyn.curation.records import Source
 
@@ -129,3 +132,15 @@ def test_pictures_that_lean_on_a_group_before_the_seek_are_no_damage(tmp_path):
     assert len(frames) == 28
     assert not any(each.damaged for each in frames)
     assert reader.warnings == []
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.m3u8"])
+def test_what_a_playlist_names_is_never_fetched_from_a_network(tmp_path, name):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.5)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/part.ts"
+        (tmp_path / name).write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{address}\n#EXT-X-ENDLIST\n")
+        with pytest.raises(av.error.FFmpegError), open_video(tmp_path / name) as container:
+            next(container.decode(video=0))
+        with pytest.raises(TimeoutError):
+            server.accept()
