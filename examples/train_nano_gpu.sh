@@ -27,7 +27,7 @@ unpack() { # NAME PARTS...: the parts NAME.tar.* among the arguments
   [ ${#found[@]} = 0 ] || { mkdir -p "$work/$name" && cat "${found[@]}" | tar -xf - -C "$work/$name"; }
 }
 
-pack() { tar -cf - -C "$2" . | split -b 15m -d - "$OUT/$1.tar."; } # NAME FOLDER
+pack() { rm -f "$OUT/$1.tar."*; tar -cf - -C "$2" . | split -b 15m -d - "$OUT/$1.tar."; } # NAME FOLDER
 
 small=()
 [ -z "${SMOKE:-}" ] || small=(--batch-size 2 --sample-minutes 99 --validate-minutes 99)
@@ -39,7 +39,7 @@ case $leg in
     [ ! -d "$work/vae" ] || init=(--init "$work/vae")
     [ -z "${SMOKE:-}" ] || small+=(--num-clips 16 --validation-clips 2 --crops 17x64x64 --late-crops 17x64x64)
     "$PYTHON" -m videosyn.training.run vae "configs/nano_vae$KIND.yaml" --out "$work/run" --cache "$work/clips" \
-      --max-minutes "$minutes" "${init[@]}" "${small[@]}"
+      --max-minutes "$minutes" "${init[@]}" "${small[@]}" || [ $? = 3 ] # 3: asked to stop, and saved
     pack vae "$work/run/model"
     ;;
   dit)
@@ -48,7 +48,7 @@ case $leg in
     [ ! -d "$work/dit" ] || init=(--init "$work/dit" --image-phase-fraction 0)
     [ -z "${SMOKE:-}" ] || small+=(--num-clips 64 --num-images 32 --validation-clips 2 --text-steps 5 --calibration-clips 8)
     "$PYTHON" -m videosyn.training.run dit "configs/nano_dit$KIND.yaml" --out "$work/run" --cache "$work/latents" \
-      --vae "$work/vae" --max-minutes "$minutes" "${init[@]}" "${small[@]}"
+      --vae "$work/vae" --max-minutes "$minutes" "${init[@]}" "${small[@]}" || [ $? = 3 ]
     pack dit "$work/run/model"
     ;;
   pack)

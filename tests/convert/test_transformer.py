@@ -1,6 +1,7 @@
 """`convert pixart-alpha` and `convert open-sora-1.1`: every tensor accounted for, the same outputs, films."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -169,6 +170,32 @@ def test_a_pixart_pipeline_folder_brings_its_own_vae_and_text_encoder(
     image = pipeline("a red ball", num_steps=2, num_frames=1, height=32, width=32).frames
     assert image.std() > 1
     assert not np.array_equal(frames[0, 0], frames[0, 4])  # silent: each latent frame is an image of its own noise
+
+
+def test_another_transformer_is_refused_by_the_names_of_its_tensors(tmp_path):
+    state = {"transformer_blocks.0.ff.weight": torch.zeros(2, 2), "pos_embed.proj.weight": torch.zeros(4, 4, 2, 2)}
+    with pytest.raises(UserError, match="is not what it is taken for: it has no tensor"):
+        pixart_to_vdit(Checkpoint(tmp_path, state, {"sample_size": None}))
+
+
+@pytest.mark.parametrize("content", [[torch.zeros(1)], torch.zeros(1), {}], ids=["list", "tensor", "nothing"])
+def test_a_pickle_that_holds_no_tensors_by_name_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(UserError, match="must hold tensors by name, got a"):
+        read_checkpoint(tmp_path / "x.pth")
+
+
+def test_a_text_encoder_that_lacks_a_tensor_is_refused(stdit2, image_vae_folder, t5_folder, tmp_path, capsys):
+    folder = shutil.copytree(t5_folder, tmp_path / "t5")
+    file = folder / "model.safetensors"
+    whole = load_file(file)
+    name = next(name for name in whole if name.endswith("SelfAttention.q.weight"))
+    save_file({key: value for key, value in whole.items() if key != name}, file, {"format": "pt"})
+    words = ["--vae", str(image_vae_folder), "--text-encoder", str(folder)]
+    assert run(["convert", "open-sora-1.1", str(stdit2), str(tmp_path / "out"), *words]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"is no whole T5 encoder: 1 missing ({name})" in error
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,19 @@
 from videosyn.core.memory import FIXED_BYTES, Footprint, available_cpu_bytes
 
-MODEL = Footprint(bytes_per_token=40_000, bytes_per_pixel=170, piece_pixels=2**20, space_multiple=16, time_factor=4)
+MODEL = Footprint(
+    bytes_per_token=40_000,
+    bytes_per_pixel=170,
+    carried_bytes_per_pixel=30,
+    piece_pixels=2**20,
+    space_multiple=16,
+    time_factor=4,
+)
 
 
 def test_the_larger_of_vdit_and_decoder_is_the_peak():
-    decoder = 17 * 96 * 96 * (170 + 48)
+    decoder = 17 * 96 * 96 * (170 + 48) + 96 * 96 * 30
     assert MODEL.predicted_bytes(1, 17, 96, 96) == FIXED_BYTES + decoder
-    heavy = Footprint(10**6, 170, 2**20, 16, 4)
+    heavy = Footprint(10**6, 170, 30, 2**20, 16, 4)
     assert heavy.predicted_bytes(2, 17, 96, 96) == FIXED_BYTES + 2 * 5 * 6 * 6 * 10**6
 
 
@@ -37,11 +44,11 @@ def test_what_fits_does_fit_and_the_next_larger_does_not():
 
 def test_tiles_bound_what_the_decoder_takes_of_a_large_frame():
     def working(height: int, tile_px: int) -> int:
-        output = height * height * (5 * 48 + (4 * 28 if tile_px else 0))
+        output = height * height * 5 * (48 + (14 if tile_px else 0))
         return MODEL.predicted_bytes(1, 5, height, height, tile_px) - FIXED_BYTES - output
 
-    assert working(1024, 512) == working(4096, 512) == 4 * 512**2 * 170
-    assert working(1024, 0) == 4 * 1024**2 * 170
+    assert working(1024, 512) == working(4096, 512) == 512**2 * (4 * 170 + 30)
+    assert working(1024, 0) == 1024**2 * (4 * 170 + 30)
 
 
 def test_where_nothing_fits_it_says_so():

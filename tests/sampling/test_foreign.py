@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from videosyn.app.cli import run
 from videosyn.core.errors import UserError
 from videosyn.core.video_file import read_metadata, read_video
-from videosyn.evaluation.sources import open_any_vae
+from videosyn.evaluation.sources import open_any_vae, reconstruct
 from videosyn.sampling.foreign import ForeignPipeline, ForeignVae, open_pipeline
 from videosyn.sampling.pipeline import VideoSynPipeline
 
@@ -213,6 +213,12 @@ def test_an_image_vae_takes_a_video_frame_by_frame(tmp_path):
     with torch.inference_mode():
         expected = image_vae.decode(image_vae.encode(video[:, :, 1]).latent_dist.mode()).sample
         torch.testing.assert_close(vae.decode(vae.encode(video))[:, :, 1], expected)
+
+
+def test_frames_that_a_vae_does_not_give_back_are_refused(folders):
+    vae = open_any_vae(str(folders["wan"]), "cpu", "fp32")
+    with pytest.raises(UserError, match=r"7 frames of 32x32 come back as 5 of 32x32: choose frames and sizes"):
+        reconstruct(vae, torch.zeros(1, 7, 32, 32, 3, dtype=torch.uint8))
 
 
 def test_a_missing_and_a_foreign_tensor_are_refused(folders, tmp_path):

@@ -1,5 +1,7 @@
+import json
 import sys
 import types
+from fnmatch import fnmatch
 
 import pytest
 
@@ -52,19 +54,54 @@ def test_the_size_must_suit_the_vidvae_and_the_vdit(tiny_folder):
             index.check_size(tiny_folder, *size)
 
 
-def test_a_hub_id_is_fetched_and_a_failure_is_one_line(tmp_path, monkeypatch):
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub with one repository, some/model, in `tmp_path`; -> what was asked of it."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     asked = []
 
-    def snapshot_download(hub_id, allow_patterns):
-        asked.append(hub_id)
-        if hub_id == "some/model":
-            return str(tmp_path)
-        raise LocalEntryNotFoundError("cannot reach the hub\nmore")
+    def snapshot_download(hub_id, allow_patterns, ignore_patterns=()):
+        if hub_id != "some/model":
+            raise LocalEntryNotFoundError("cannot reach the hub\nmore")
+        asked.append((allow_patterns, ignore_patterns))
+        return str(tmp_path)
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(snapshot_download=snapshot_download))
+    return asked
+
+
+def test_a_hub_id_is_fetched_and_a_failure_is_one_line(hub, tmp_path):
     assert find_model("some/model") == tmp_path
     with pytest.raises(UserError, match=r"other/model is no folder here and cannot be fetched .*cannot reach the hub$"):
         find_model("other/model")
-    assert asked == ["some/model", "other/model"]
+
+
+def test_of_a_pipelines_repository_only_its_parts_are_fetched(hub, tmp_path):
+    index = {
+        "_class_name": "LTXPipeline",
+        "vae": ["diffusers", "X"],
+        "tokenizer": ["t", "Y"],
+        "image_encoder": [None, None],
+    }
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    find_model("some/model")
+    allowed, ignored = hub[-1]
+    files = [
+        "model_index.json",
+        "vae/a.safetensors",
+        "tokenizer/merges.txt",
+        "tokenizer/spiece.model",
+        "vae/config.json",
+    ]
+    others = [
+        "whole-model-v0.9.safetensors",
+        "vae/a.fp16.safetensors",
+        "image_encoder/a.safetensors",
+        "assets/film.mp4",
+    ]
+
+    def fetched(path):
+        return any(fnmatch(path, each) for each in allowed) and not any(fnmatch(path, each) for each in ignored)
+
+    assert [path for path in files + others if fetched(path)] == files

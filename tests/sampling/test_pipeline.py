@@ -11,6 +11,8 @@ from videosyn.diffusion.flow import FlowMatching
 from videosyn.sampling import fitting
 from videosyn.sampling.pipeline import VideoSynPipeline, draw_noise, to_frames
 from videosyn.sampling.solvers import solve
+from videosyn.vidvae.causal import CausalState
+from videosyn.vidvae.streaming import decode_stream
 
 PROMPT = "a red ball bounces on the grass"
 
@@ -105,7 +107,6 @@ def test_frames_that_do_not_fit_whole_are_decoded_in_tiles_and_it_says_so(tiny_p
     needed = fitting.footprint(tiny_pipeline).predicted_bytes(1, 1, 64, 96)
     monkeypatch.setattr(fitting, "available_bytes", lambda device: needed - 1)
     monkeypatch.setattr(fitting, "TILES_PX", (64, 32))
-    monkeypatch.setattr("videosyn.core.memory.BLENDING_BYTES_PER_PIXEL", 0)
     tiled = tiny_pipeline(PROMPT, num_frames=1, height=64, width=96)
     assert re.fullmatch(
         r"frames of 64x96 do not fit into memory whole: decoded in tiles of (64|32) px that overlap by 8",
@@ -114,6 +115,14 @@ def test_frames_that_do_not_fit_whole_are_decoded_in_tiles_and_it_says_so(tiny_p
     assert tiled.frames.shape == whole.frames.shape
     assert not np.array_equal(tiled.frames, whole.frames)
     assert np.abs(tiled.frames.astype(int) - whole.frames).mean() < 20
+
+
+def test_what_the_decoder_carries_is_counted(tiny_pipeline):
+    vae, state = tiny_pipeline.vae, CausalState()
+    latents = torch.zeros(1, vae.config.latent_channels, 2, 8, 6)
+    with torch.inference_mode():
+        list(decode_stream(vae, [latents], state))
+    assert state.num_numbers == fitting.carried_per_pixel(vae) * 64 * 48
 
 
 @pytest.mark.parametrize(
@@ -168,7 +177,7 @@ def test_flow_samplers_end_at_the_video_of_a_straight_flow(sampler):
     assert torch.allclose(found, clean, atol=1e-2)  # diffusers' flow schedules stop just above 0
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "dpm++", "unipc"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++", "unipc"])
 def test_the_papers_objective_samples_with_diffusers_schedulers(tiny_pipeline, sampler):
     pytest.importorskip("diffusers")
     parts = (tiny_pipeline.vae, tiny_pipeline.vdit, tiny_pipeline.text_encoder)
@@ -176,3 +185,14 @@ def test_the_papers_objective_samples_with_diffusers_schedulers(tiny_pipeline, s
     assert paper(PROMPT, num_steps=3).frames.shape == (1, 5, 32, 32, 3)
     with pytest.raises(UserError, match="sampler must be one of"):
         paper(PROMPT, sampler="euler")
+
+
+def test_a_sampler_that_draws_noise_on_its_way_draws_each_films_own(tiny_pipeline):
+    pipeline = VideoSynPipeline(
+        tiny_pipeline.vae, tiny_pipeline.vdit, tiny_pipeline.text_encoder, EpsilonDDPM(), tiny_pipeline.defaults
+    )
+    first, again = (pipeline(PROMPT, sampler="ddpm", seed=3, num_videos=2).frames for _ in range(2))
+    assert np.array_equal(first, again)
+    alone = pipeline(PROMPT, sampler="ddpm", seed=4).frames[0]
+    assert np.abs(first[1].astype(int) - alone).max() <= 1
+    assert not np.array_equal(first[0], first[1])

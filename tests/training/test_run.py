@@ -153,8 +153,10 @@ def test_a_run_begins_with_the_weights_it_is_given(tmp_path: Path, vae_run: Path
     for part in ("vdit", "text_encoder"):
         for one, other in zip(getattr(first, part).parameters(), getattr(second, part).parameters()):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
-    with pytest.raises(UserError, match="does not fit"):
-        run_dit(dit_options(tmp_path / "third", vae_run, **{"init": str(model), "preset": "nano"}))
+    config = model / "transformer/config.json"
+    config.write_text(config.read_text().replace('"qk_norm": "layer"', '"qk_norm": "rms"'))
+    with pytest.raises(UserError, match="transformer is another model: its qk_norm is rms, the preset's is layer"):
+        run_dit(dit_options(tmp_path / "third", vae_run, init=str(model)))
 
 
 def test_the_text_encoder_reads_before_the_run_begins(tmp_path: Path, vae_run: Path, capsys, monkeypatch):

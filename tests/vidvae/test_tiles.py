@@ -12,7 +12,7 @@ def test_one_tile_is_the_frame(vae, make_video):
     video, tiling = make_video(9, 32, 48), Tiling(tile_px=48, overlap_px=16)
     latents = encode_tiled(vae, video, tiling)
     torch.testing.assert_close(latents, vae.encode(video), atol=1e-4, rtol=0)
-    decoded = torch.cat(list(decode_tiled(vae, latents.split(1, 2), tiling)), 2)
+    decoded = decode_tiled(vae, latents, tiling)
     torch.testing.assert_close(decoded, vae.decode(latents), atol=1e-4, rtol=0)
 
 
@@ -20,7 +20,7 @@ def test_one_tile_is_the_frame(vae, make_video):
 def test_where_only_one_tile_is_seen_it_is_that_tiles_own_video(vae, make_video):
     tiling = Tiling(tile_px=32, overlap_px=8)
     latents = vae.encode(make_video(9, 32, 56))  # two tiles side by side: pixels 0 to 32 and 24 to 56
-    decoded = torch.cat(list(decode_tiled(vae, latents.split(2, 2), tiling)), 2)
+    decoded = decode_tiled(vae, latents, tiling)
     left, right = vae.decode(latents[..., :4]), vae.decode(latents[..., 3:])
     torch.testing.assert_close(decoded[..., :24], left[..., :24], atol=1e-4, rtol=0)
     torch.testing.assert_close(decoded[..., 32:], right[..., 8:], atol=1e-4, rtol=0)
@@ -36,7 +36,7 @@ def test_where_only_one_tile_is_seen_it_is_that_tiles_own_video(vae, make_video)
 def test_weights_add_up_on_frames_of_any_size(vae, size):
     flat = torch.full((1, vae.config.latent_channels, 1, size[0] // 8, size[1] // 8), 0.3)
     tiling = Tiling(tile_px=32, overlap_px=16)
-    (decoded,) = decode_tiled(vae, [flat], tiling)
+    decoded = decode_tiled(vae, flat, tiling)
     assert decoded.shape[-2:] == size
     assert decoded.isfinite().all()
     video = torch.full((1, 3, 1, *size), 0.5)
@@ -46,7 +46,7 @@ def test_weights_add_up_on_frames_of_any_size(vae, size):
 @torch.inference_mode()
 def test_the_size_of_pieces_changes_nothing(vae, make_video):
     tiling, latents = Tiling(tile_px=24, overlap_px=8), vae.encode(make_video(13, 40, 40))
-    one, other = (torch.cat(list(decode_tiled(vae, latents.split(frames, 2), tiling)), 2) for frames in (1, 3))
+    one, other = (decode_tiled(vae, latents, tiling, frames) for frames in (1, 3))
     torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
 
 

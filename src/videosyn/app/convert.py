@@ -42,7 +42,8 @@ def run_pixart(options: TransformerOptions) -> None:
     """Writes a pipeline that makes PixArt's images, and films once its temporal attention is trained."""
     checkpoint = read_checkpoint(options.source, "transformer")
     vdit = pixart_to_vdit(checkpoint, options.heads, options.base_size)
-    px = vdit.config.base_size_px
+    latent_px = checkpoint.config.get("sample_size")  # the size that it was trained at, where the folder says
+    px = latent_px * 8 if latent_px else vdit.config.base_size_px
     defaults = Defaults(num_frames=1, height=px, width=px, num_steps=20, guidance=4.5, sampler="dpm++")
     _save(options, vdit, 2, PIXART_TOKENS, EpsilonDDPM(), defaults, Trained(max_frames=1, max_pixels=px * px))
     _report(options.output, checkpoint, vdit)
@@ -50,7 +51,10 @@ def run_pixart(options: TransformerOptions) -> None:
 
 
 def run_open_sora(options: TransformerOptions) -> None:
-    """Writes a pipeline that samples as Open-Sora 1.1 does: image VAE frame by frame, 100 steps of DDPM, guidance 7."""
+    """Writes a pipeline that samples by Open-Sora 1.1's rules: image VAE frame by frame, 100 steps of DDPM, guidance 7.
+
+    Its learned variances are not used: the steps have DDPM's fixed small ones.
+    """
     checkpoint = read_checkpoint(options.source, "transformer")
     vdit = stdit2_to_vdit(checkpoint, options.heads, options.base_size)
     defaults = Defaults(num_frames=16, height=240, width=432, num_steps=100, guidance=7.0, fps=8.0, sampler="ddpm")

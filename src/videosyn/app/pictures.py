@@ -38,6 +38,7 @@ def read_clip(path: Path, height: int, width: int, fps: float) -> tuple[np.ndarr
     from PIL import Image
 
     frames, own_fps = read_video(path)
+    own_fps = own_fps if own_fps > 0 else fps  # a file that tells none
     notes = _cut(path, frames.shape[1], frames.shape[2], height, width)
     if abs(own_fps / fps - 1) > _SAME_SHAPE:
         num_frames = max(1, round(len(frames) * fps / own_fps))

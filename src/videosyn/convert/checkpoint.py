@@ -100,10 +100,12 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     for name in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
-    found = {name: value for name, value in content.items() if isinstance(value, Tensor)} if content else {}
-    if not found or len(found) < len(content):
-        others = [str(name) for name in content if name not in found][:5] if isinstance(content, dict) else []
-        raise UserError(f"{path} must hold tensors by name, got others too: {', '.join(others) or 'nothing'}")
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{path} must hold tensors by name, got a {type(content).__name__}")
+    found = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    if len(found) < len(content):
+        others = [str(name) for name in content if name not in found]
+        raise UserError(f"{path} must hold tensors by name alone, got also {', '.join(others[:5])}")
     return found
 
 

@@ -77,13 +77,11 @@ def pixart_to_vdit(checkpoint: Checkpoint, num_heads: int | None = None, base_si
     """
     if any(name.startswith("transformer_blocks.") for name in checkpoint.state):
         state = {_renamed(name, DIFFUSERS): value for name, value in _joined(checkpoint.state).items()}
-        state["final_table"] = state.pop("table")
-        interpolation = checkpoint.config.get("interpolation_scale") or max(
-            checkpoint.config.get("sample_size", 64) // 64, 1
-        )
+        if "table" in state:
+            state["final_table"] = state.pop("table")
         said = checkpoint.config.get("sample_size")
-        if said is not None and base_size_px is None:
-            base_size_px = said * 8 // interpolation
+        if said and base_size_px is None:
+            base_size_px = int(said * 8 // (checkpoint.config.get("interpolation_scale") or max(said // 64, 1)))
         heads = checkpoint.known("num_attention_heads", num_heads, NUM_HEADS)
     else:
         state = {_renamed(name, ORIGINAL): value for name, value in checkpoint.state.items() if name not in DROPPED}

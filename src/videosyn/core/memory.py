@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OUTPUT_BYTES_PER_PIXEL = 48  # three channels: decoded pieces, their sum, float32 levels, uint8 frames
-BLENDING_BYTES_PER_PIXEL = 28  # of the frames that tiles are being laid into: sums, weights, their quotient
+BLENDING_BYTES_PER_PIXEL = 14  # the float32 sums that tiles are laid into, and a tile's own frames
 FIXED_BYTES = 64_000_000  # thread pools, workspaces and kernels of the first call
 
 
@@ -19,6 +19,8 @@ class Footprint:
     """The VDiT's, for one token of one video, guidance included."""
     bytes_per_pixel: int
     """The decoder's, for one pixel of one frame while it passes through."""
+    carried_bytes_per_pixel: int
+    """What the decoder's causal layers keep from piece to piece, for one pixel of one frame."""
     piece_pixels: int
     """Pixels that pass through the decoder at once; longer videos go in pieces, of a latent frame or more."""
     space_multiple: int
@@ -37,9 +39,10 @@ class Footprint:
         piece = min(num_frames * frame_pixels, max(self.piece_pixels, self.time_factor * frame_pixels))
         output = num_frames * frame_pixels * OUTPUT_BYTES_PER_PIXEL
         if tile_px:
-            piece = min(piece, num_videos * self.time_factor * tile_px**2)
-            output += self.time_factor * frame_pixels * BLENDING_BYTES_PER_PIXEL
-        decoder = piece * self.bytes_per_pixel + output
+            frame_pixels = num_videos * min(height * width, tile_px**2)
+            piece = self.time_factor * frame_pixels
+            output += num_videos * num_frames * height * width * BLENDING_BYTES_PER_PIXEL
+        decoder = piece * self.bytes_per_pixel + frame_pixels * self.carried_bytes_per_pixel + output
         return FIXED_BYTES + max(num_videos * tokens * self.bytes_per_token, decoder)
 
     def fits(

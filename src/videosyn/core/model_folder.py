@@ -61,7 +61,8 @@ def load_state(folder: str | os.PathLike) -> dict[str, Tensor]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"no model folder at {folder}: give a folder with {CONFIG_NAME} and {WEIGHTS_STEM}.safetensors")
-    files = sorted(folder.glob(f"{WEIGHTS_STEM}*.safetensors"))
+    plain = folder / f"{WEIGHTS_STEM}.safetensors"  # beside it may lie variants, such as fp16's
+    files = [plain] if plain.exists() else sorted(folder.glob(f"{WEIGHTS_STEM}*.safetensors"))
     index_path = folder / INDEX_NAME
     if index_path.exists():
         names = sorted(set(config_io.read_json(index_path).get("weight_map", {}).values()))

@@ -60,7 +60,10 @@ def write_video(
 
 
 def read_video(path: str | os.PathLike) -> tuple[np.ndarray, float]:
-    """A video file -> (uint8 frames (T, H, W, 3) RGB, frames a second). GIF, WebP and whatever PyAV decodes."""
+    """A video file -> (uint8 frames (T, H, W, 3) RGB, frames a second). GIF, WebP and whatever PyAV decodes.
+
+    Frames are upright, as the file says; frames a second are 0 where it tells none.
+    """
     path = Path(path)
     if path.suffix.lower() in (".gif", ".webp"):
         return _read_animation(path)
@@ -71,7 +74,8 @@ def read_video(path: str | os.PathLike) -> tuple[np.ndarray, float]:
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+            decoded = ((frame.to_ndarray(format="rgb24"), frame.rotation) for frame in container.decode(stream))
+            frames = [np.rot90(pixels, round(turned_deg / 90)) for pixels, turned_deg in decoded]
             fps = float(stream.average_rate or stream.guessed_rate or 0)
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise UserError(f"cannot read {path} as a video: {error}") from error

@@ -24,6 +24,10 @@ SCHEDULERS = {
 """our name -> diffusers' class"""
 
 
+TINY_TIMESTEP = 1e-3
+"""What frames that are not given are told at the last level, 0, where others are given."""
+
+
 @dataclass(frozen=True)
 class EpsilonDDPM:
     """Noise prediction over `num_levels` noise levels. Fulfils `Objective`; time (k + 1/2) / num_levels is level k."""
@@ -90,7 +94,7 @@ def sample_with_scheduler(
     latents: Tensor,
     num_steps: int,
     given: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | list[torch.Generator] | None = None,
     on_step: Callable[[int], None] = lambda step: None,
 ) -> Tensor:
     """Denoises latents (B, Z, t, h, w) from pure noise with a diffusers scheduler; given (B, t) bool as in `euler`."""
@@ -103,7 +107,7 @@ def sample_with_scheduler(
     for step, level in enumerate(scheduler.timesteps, start=1):
         timestep = (level.float() * to_timestep).expand(len(latents))
         if given is not None:
-            timestep = timestep[:, None] * ~given
+            timestep = timestep.clamp_min(TINY_TIMESTEP)[:, None] * ~given  # 0 says given
         noise = predict(scheduler.scale_model_input(latents, level), timestep)
         extra = {"generator": generator} if takes_generator else {}
         latents = scheduler.step(noise, level, latents, **extra).prev_sample

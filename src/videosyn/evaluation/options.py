@@ -132,6 +132,8 @@ class SeamsConfig:
         _check_counts(("num-clips", self.num_clips))
         for frames in (self.frames, self.segment_frames, self.overlap_frames):
             check_num_frames(frames)
+        if self.overlap_frames >= self.segment_frames:
+            raise UserError(f"segments of {self.segment_frames} frames cannot share {self.overlap_frames}: share fewer")
         if self.segment_frames >= self.frames:
             raise UserError(f"clips of {self.frames} frames have no seams in segments of {self.segment_frames}")
         check_size(self.height, self.width, SMALLEST_PX)

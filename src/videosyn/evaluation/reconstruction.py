@@ -20,7 +20,7 @@ from videosyn.core.files import atomic_file
 from videosyn.evaluation.judge.bank import SUNLESS
 from videosyn.evaluation.metrics import edges, mean_psnr, psnr, ssim, stars
 from videosyn.evaluation.options import ReconstructionConfig
-from videosyn.evaluation.sources import open_any_vae
+from videosyn.evaluation.sources import check_same_shape, open_any_vae
 from videosyn.world.render import render
 from videosyn.world.scene import Scene, sample_scene
 
@@ -40,6 +40,7 @@ def run(config: ReconstructionConfig) -> dict[str, float]:
             latents = vae.encode(video.to(weight))
             began = time.perf_counter()
             decoded = vae.decode(latents).float().cpu().clamp(-1.0, 1.0)
+            check_same_shape(decoded, video)
             if start:  # the first call also warms up
                 seconds += time.perf_counter() - began
         totals["psnr_db"] += psnr(decoded, video).tolist()

@@ -72,7 +72,8 @@ def _ways(config: SeamsConfig, vae: VidVAE) -> list[Way]:
         return vae.decode(vae.encode(video, frames_per_piece=piece), frames_per_piece=piece)
 
     between = torch.zeros(config.frames, 1, 1, dtype=torch.bool)
-    between[piece::piece] = True  # where a new piece begins
+    whole = piece // vae.time_factor * vae.time_factor
+    between[whole - vae.time_factor + 1 :: whole] = True  # pieces end with a latent frame: 13, then 16 each
     ways = [Way("streaming", streamed, between)]
     for merge in ("mean", "fade", "earlier", "later"):
         rule = DivideAndMerge(config.segment_frames, config.overlap_frames, merge)
@@ -86,8 +87,7 @@ def _ways(config: SeamsConfig, vae: VidVAE) -> list[Way]:
     tiling = Tiling(config.tile, config.overlap)
 
     def tiled(vae: VidVAE, video: Tensor) -> Tensor:
-        latents = encode_tiled(vae, video, tiling)
-        return torch.cat(list(decode_tiled(vae, latents.split(4, 2), tiling)), 2)
+        return decode_tiled(vae, encode_tiled(vae, video, tiling), tiling)
 
     shared = shared_pixels(config.height, config.width, tiling, vae.space_factor)
     ways.append(Way(f"tiles of {config.tile} px", tiled, shared[None]))

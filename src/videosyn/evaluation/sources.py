@@ -14,6 +14,7 @@ from einops import rearrange
 from torch import Tensor
 
 from videosyn.core.config import read_json
+from videosyn.core.errors import UserError
 from videosyn.core.model_folder import CONFIG_NAME
 from videosyn.core.runtime import pick_device, pick_dtype
 from videosyn.dataset.latent_cache import load_vae
@@ -90,4 +91,15 @@ def reconstruct(vae: VidVAE | ForeignVae, clips: Tensor) -> Tensor:
     """uint8 clips (B, T, H, W, 3) through the VidVAE and back: video (B, 3, T, H, W) in [-1, 1]."""
     weight = next(vae.parameters())
     video = rearrange(clips, "b t h w c -> b c t h w").to(weight) / 127.5 - 1.0
-    return vae.decode(vae.encode(video))
+    decoded = vae.decode(vae.encode(video))
+    check_same_shape(decoded, video)
+    return decoded
+
+
+def check_same_shape(decoded: Tensor, video: Tensor) -> None:
+    """Raises UserError where a VAE's own rule on frames or sizes gives a video of another shape back."""
+    if decoded.shape != video.shape:
+        raise UserError(
+            f"{video.shape[2]} frames of {video.shape[3]}x{video.shape[4]} come back as {decoded.shape[2]} of "
+            f"{decoded.shape[3]}x{decoded.shape[4]}: choose frames and sizes that the VAE takes"
+        )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import torch
 
 from videosyn.core.errors import UserError
 from videosyn.core.memory import Footprint, available_cpu_bytes
 from videosyn.sampling.model_index import Defaults
-from videosyn.vidvae.model import MAX_PIECE_PIXELS
+from videosyn.vidvae.causal import CausalState
+from videosyn.vidvae.model import MAX_PIECE_PIXELS, VidVAE
 from videosyn.vidvae.tiles import Tiling
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ TILES_PX = (1024, 512, 256)  # sides of tiles, the largest that fits is taken
 SHARE_TO_USE = 0.8  # of the memory that is free; the rest is for other programs and for fragments
 VDIT_TENSORS = 40  # of (tokens, width) alive at the peak, upper bound; measure with benchmarks/memory.py
 DECODER_TENSORS = 7  # of (pixels, width of the finest scale), likewise
+_carried: WeakKeyDictionary[VidVAE, float] = WeakKeyDictionary()
 
 
 def footprint(pipeline: VideoSynPipeline) -> Footprint:
@@ -32,6 +36,7 @@ def footprint(pipeline: VideoSynPipeline) -> Footprint:
     return Footprint(
         bytes_per_token=2 * VDIT_TENSORS * vdit.width * number_bytes,
         bytes_per_pixel=DECODER_TENSORS * max(1, vae.decoder_widths[0] // vae.patch_size**2) * number_bytes,
+        carried_bytes_per_pixel=math.ceil(carried_per_pixel(pipeline.vae) * number_bytes),
         piece_pixels=MAX_PIECE_PIXELS,
         space_multiple=pipeline.size_multiple,
         time_factor=pipeline.vae.time_factor,
@@ -56,12 +61,26 @@ class Fit:
         )
 
 
+def carried_per_pixel(vae: VidVAE) -> float:
+    """Numbers that a decoder's causal layers keep from piece to piece, for each pixel of a frame.
+
+    Counted once a model, on a frame of one latent position.
+    """
+    if vae not in _carried:
+        state, parameter = CausalState(), next(vae.parameters())
+        latents = torch.zeros(1, vae.config.latent_channels, 2, 1, 1).to(parameter)
+        with torch.inference_mode():
+            vae.decode_raw(latents, state)
+        _carried[vae] = state.num_numbers / vae.space_factor**2
+    return _carried[vae]
+
+
 def fit(pipeline: VideoSynPipeline, asked: Defaults, num_videos: int) -> Fit:
     """How many of `num_videos` fit into memory together, at most MOST_AT_ONCE; of a single one, whether in tiles.
 
     A UserError where not even tiles fit.
     """
-    available = available_bytes(pipeline.device)
+    available = _least(available_bytes(pipeline.device), pipeline)
     if available is None:
         return Fit(min(num_videos, MOST_AT_ONCE))
     model = footprint(pipeline)
@@ -74,6 +93,18 @@ def fit(pipeline: VideoSynPipeline, asked: Defaults, num_videos: int) -> Fit:
             unit = pipeline.vae.space_factor
             return Fit(1, Tiling(tile_px, max(1, tile_px // 8 // unit) * unit))
     raise _no_memory(model, available, asked)
+
+
+def _least(available: int | None, pipeline: VideoSynPipeline) -> int | None:
+    """Processes that share a film must divide the work alike: what the one with least memory has."""
+    group = pipeline.vdit.process_group
+    if group is None:
+        return available
+    least = torch.tensor(float("inf") if available is None else float(available), device=pipeline.device)
+    import torch.distributed as dist
+
+    dist.all_reduce(least, dist.ReduceOp.MIN, group)
+    return None if least.isinf() else int(least)
 
 
 @contextmanager

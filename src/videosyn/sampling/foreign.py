@@ -7,7 +7,8 @@ missing and goes on; here every tensor of the denoiser and the VAE has to be in 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 FPS = {"Wan": 16.0, "LTX": 25.0, "CogVideoX": 8.0, "HunyuanVideo": 24.0, "Mochi": 30.0}
 """Frames a second at which a family's films are meant to be shown, by the beginning of its pipelines' names."""
 FPS_ELSE = 8.0
+IMAGE_VAES = ("AutoencoderKL", "AutoencoderKLFlux2", "AutoencoderKLHunyuanImage")
 STRICT = ("transformer", "transformer_2", "unet", "vae")
 """Parts whose files must hold all their tensors and no others."""
 
@@ -66,7 +68,7 @@ class ForeignPipeline:
         logging.disable_progress_bar()
         try:
             pipeline = DiffusionPipeline.from_pretrained(folder, dtype=pick_dtype(dtype, place), use_safetensors=True)
-        except (OSError, ValueError, AttributeError, KeyError, RuntimeError, SafetensorError) as error:
+        except (OSError, ValueError, AttributeError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
             raise UserError(f"{folder} does not load: {' '.join(str(error).split())[:200]}") from error
         for name in STRICT:
             part = getattr(pipeline, name, None)
@@ -157,7 +159,7 @@ class ForeignVae(nn.Module):
     def __init__(self, vae: Any) -> None:
         super().__init__()
         self.vae = vae
-        self.of_images = type(vae).__name__ == "AutoencoderKL"
+        self.of_images = type(vae).__name__ in IMAGE_VAES
 
     @classmethod
     def from_pretrained(cls, folder: Path) -> ForeignVae:
@@ -178,16 +180,26 @@ class ForeignVae(nn.Module):
         return cls(vae.eval())
 
     def encode(self, video: Tensor) -> Tensor:
-        """The posterior's modes, as the VAE gives them."""
-        if not self.of_images:
-            return self.vae.encode(video).latent_dist.mode()
-        frames = [self.vae.encode(frame).latent_dist.mode() for frame in video.unbind(2)]
-        return torch.stack(frames, 2)
+        """The posterior's modes, as the VAE gives them. A UserError for sizes that it does not take."""
+        with self._its_rules(video):
+            if not self.of_images:
+                return self.vae.encode(video).latent_dist.mode()
+            frames = [self.vae.encode(frame).latent_dist.mode() for frame in video.unbind(2)]
+            return torch.stack(frames, 2)
 
     def decode(self, latents: Tensor) -> Tensor:
-        if not self.of_images:
-            return self.vae.decode(latents).sample
-        return torch.stack([self.vae.decode(frame).sample for frame in latents.unbind(2)], 2)
+        with self._its_rules(latents):
+            if not self.of_images:
+                return self.vae.decode(latents).sample
+            return torch.stack([self.vae.decode(frame).sample for frame in latents.unbind(2)], 2)
+
+    @contextmanager
+    def _its_rules(self, given: Tensor) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, TypeError, ValueError) as error:
+            why = " ".join(str(error).split())[:150]
+            raise UserError(f"a {type(self.vae).__name__} does not take {tuple(given.shape)}: {why}") from error
 
 
 def _check_complete(part: nn.Module, folder: Path) -> None:

@@ -7,6 +7,7 @@ are while the other frames are drawn from noise (the timestep may differ per fra
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from videosyn.core.errors import UserError
 from videosyn.vidvae.model import VidVAE
+from videosyn.vidvae.tiles import Tiling, encode_tiled
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,13 @@ def given_frames(
     image: np.ndarray | None = None,
     extend: np.ndarray | None = None,
     last_image: np.ndarray | None = None,
+    tiling: Tiling | None = None,
 ) -> Given | None:
     """Pictures uint8 (H, W, 3) and a clip uint8 (n, H, W, 3) of the film's size -> what is given; None: nothing.
 
     A film that extends a clip begins with as many of its last frames as fit half of it, 1 + 4k. A last picture is
-    shown for the film's last four frames: a latent frame stands for so many. Raises UserError for other shapes, for
+    shown for the film's last four frames: a latent frame stands for so many. tiling: where whole frames do not fit
+    into memory. Raises UserError for other shapes, for
     both `image` and `extend`, and where nothing would be left to make.
     """
     if image is None and extend is None and last_image is None:
@@ -67,16 +71,17 @@ def given_frames(
         1, vae.config.latent_channels, num_latents, *grid, device=parameter.device, dtype=parameter.dtype
     )
     mask = torch.zeros(1, num_latents, dtype=torch.bool, device=parameter.device)
+    encode = vae.encode if tiling is None else partial(encode_tiled, vae, tiling=tiling)
     num_shared = 0
     if extend is not None:
         num_shared = 1 + (min(len(extend), (num_frames + 1) // 2) - 1) // vae.time_factor * vae.time_factor
     beginning = image[None] if image is not None else extend[-num_shared:] if extend is not None else None
     if beginning is not None:
-        first = vae.encode(to_video(beginning).to(parameter))
+        first = encode(to_video(beginning).to(parameter))
         latents[:, :, : first.shape[2]], mask[:, : first.shape[2]] = first, True
     if last_image is not None:
         still = np.broadcast_to(last_image, (1 + vae.time_factor, *last_image.shape))
-        latents[:, :, -1:], mask[:, -1] = vae.encode(to_video(still).to(parameter))[:, :, -1:], True
+        latents[:, :, -1:], mask[:, -1] = encode(to_video(still).to(parameter))[:, :, -1:], True
     if mask.all():
         raise UserError(
             f"nothing is left to make of {num_frames} frames: ask for {num_frames + vae.time_factor} or more"

@@ -15,6 +15,7 @@ from videosyn.weights import SHIPPED, shipped_folder
 
 INDEX_NAME = "model_index.json"
 PIPELINE_CLASS = "VideoSynPipeline"
+_VARIANTS = ["*.fp16.safetensors", "*.fp16-*.safetensors", "*.bf16.safetensors"]
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
@@ -121,6 +122,16 @@ def find_model(name: str) -> Path:
     return _fetch(name)
 
 
+def _wanted(folder: Path) -> list[str]:
+    """Files of a repository that a model needs: where it has an index, those of its parts, not what lies beside."""
+    kinds = ("*.json", "*.safetensors", "*.model", "*.txt")
+    if not (folder / INDEX_NAME).is_file():
+        return [*kinds, "*.md"]
+    index = config_io.read_json(folder / INDEX_NAME)
+    parts = [name for name, part in index.items() if isinstance(part, list) and part and part[0] is not None]
+    return [INDEX_NAME, "*.md", *(f"{part}/{kind}" for part in parts for kind in kinds)]
+
+
 def _fetch(hub_id: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
@@ -128,7 +139,8 @@ def _fetch(hub_id: str) -> Path:
     except ImportError as error:
         raise UserError(f"{hub_id} is no folder here, and a hub id needs: pip install huggingface_hub") from error
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors", "*.md", "*.model"]))
+        folder = Path(snapshot_download(hub_id, allow_patterns=[INDEX_NAME, "config.json"]))
+        return Path(snapshot_download(hub_id, allow_patterns=_wanted(folder), ignore_patterns=_VARIANTS))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{hub_id} is no folder here and cannot be fetched from the hub: {reason}") from error

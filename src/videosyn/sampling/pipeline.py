@@ -120,8 +120,10 @@ class VideoSynPipeline:
         seeds = [seed + index for index in range(len(prompts))]
         shape = self._latent_shape(asked)  # (Z, t, h, w)
         num_tokens = math.prod(shape[1:]) // self.vdit.config.patch_size**2
-        given = given_frames(self.vae, asked.num_frames, asked.height, asked.width, image, extend, last_image)
         how = fit(self, asked, len(prompts))
+        size = (asked.num_frames, asked.height, asked.width)
+        with no_memory_means_user_error(self, asked):
+            given = given_frames(self.vae, *size, image, extend, last_image, how.tiling)
         batch = how.videos_at_once
         starts = range(0, len(prompts), batch)
         report = _Progress(progress, len(starts) * (asked.num_steps + 1))
@@ -130,7 +132,7 @@ class VideoSynPipeline:
             some, some_seeds = prompts[start : start + batch], seeds[start : start + batch]
             with no_memory_means_user_error(self, asked):
                 text = self.text_encoder.encode(some)  # (B, L, E)
-                negative = self._negative(negative_prompt, len(some))
+                negative = self._negative(negative_prompt, text)
                 predict = Guidance(
                     self.vdit,
                     *(text.features, text.mask),
@@ -146,7 +148,15 @@ class VideoSynPipeline:
                     mask = given.mask.expand(len(some), -1)  # (B, t)
                     noise = torch.where(per_frame(mask), given.latents.float(), noise)
                 latents = solve(
-                    self.objective, asked.sampler, predict, noise, asked.num_steps, num_tokens, report.step, mask
+                    self.objective,
+                    asked.sampler,
+                    predict,
+                    noise,
+                    asked.num_steps,
+                    num_tokens,
+                    report.step,
+                    mask,
+                    some_seeds,
                 )
                 frames = to_frames(self._decoded(latents.to(self.dtype), how))  # (B, T, H, W, 3)
                 films.append(frames if given is None else given.finished(frames))
@@ -178,13 +188,20 @@ class VideoSynPipeline:
         """latents (B, Z, t, h, w) -> video (B, 3, T, H, W)."""
         if how.tiling is None:
             return self.vae.decode(latents)
-        return torch.cat(list(decode_tiled(self.vae, latents.split(1, 2), how.tiling)), 2)
+        return decode_tiled(self.vae, latents, how.tiling)
 
-    def _negative(self, prompt: str | None, batch: int) -> TextFeatures:
-        """What guidance leads away from: a negative prompt, else the VDiT's own null caption, else the empty prompt."""
-        if prompt is None and self.vdit.config.null_text_tokens:
-            return TextFeatures(*self.vdit.null_features(batch))
-        return self.text_encoder.encode([prompt or ""] * batch)
+    def _negative(self, prompt: str | None, text: TextFeatures) -> TextFeatures:
+        """What guidance leads away from: a negative prompt, else the VDiT's own null caption, else the empty prompt.
+
+        Open-Sora 1.1 looks at as much of its null caption as the prompt is long.
+        """
+        batch, length = text.mask.shape
+        if prompt is not None or not self.vdit.config.null_text_tokens:
+            return self.text_encoder.encode([prompt or ""] * batch)
+        features, mask = self.vdit.null_features(batch)
+        if self.vdit.config.legacy_stdit2 and length <= features.shape[1]:
+            return TextFeatures(features[:, :length], text.mask)
+        return TextFeatures(features, mask)
 
     def _latent_shape(self, asked: Defaults) -> tuple[int, int, int, int]:
         check_num_frames(asked.num_frames, self.vae.time_factor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -26,10 +26,12 @@ def solve(
     num_tokens: int,
     on_step: Callable[[int], None],
     given: Tensor | None = None,
+    seeds: Sequence[int] = (),
 ) -> Tensor:
     """noise (B, Z, t, h, w) -> latents of the same shape. num_tokens: N of one video, on which flow's times depend.
 
-    given: (B, t) bool, True for frames of `noise` that are clean already and stay.
+    given: (B, t) bool, True for frames of `noise` that are clean already and stay. seeds: one a film, from which a
+    solver that draws noise on its way (ddpm) draws it, on the CPU.
 
     Raises UserError where the sampler does not go with the objective, or diffusers is not installed.
     """
@@ -39,7 +41,12 @@ def solve(
         scheduler = _scheduler(objective, sampler, num_tokens)
     except ImportError as error:
         raise UserError(f"the {sampler} sampler needs diffusers: pip install 'videosyn[diffusers]'") from error
-    return sample_with_scheduler(scheduler, predict, noise, num_steps, given, on_step=on_step)
+    return sample_with_scheduler(scheduler, predict, noise, num_steps, given, _later_noise(seeds), on_step)
+
+
+def _later_noise(seeds: Sequence[int]) -> list[torch.Generator] | None:
+    """A generator a film, far from the one of its first noise, so that the same noise is not drawn twice."""
+    return [torch.Generator().manual_seed((seed + 2**62) % 2**63) for seed in seeds] or None
 
 
 def _scheduler(objective: FlowMatching | EpsilonDDPM, sampler: str, num_tokens: int) -> Any:

@@ -6,15 +6,19 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from videosyn.core.config import read_json, write_json
+from videosyn.core.errors import UserError
 from videosyn.text.features import TextFeatures
 
 MAX_TOKENS = 250
 """Paper section 3.2."""
 SETTINGS_NAME = "videosyn.json"
+TIED = {"encoder.embed_tokens.weight"}
+"""Stored once, as `shared.weight`."""
 
 
 class T5TextEncoder:
@@ -31,7 +35,10 @@ class T5TextEncoder:
 
         max_tokens: default what the folder says, as `save` left it, else MAX_TOKENS.
         """
-        from transformers import AutoTokenizer, T5EncoderModel  # seconds to import; only users of T5 pay
+        try:
+            from transformers import AutoTokenizer, T5EncoderModel  # seconds to import; only users of T5 pay
+        except ImportError as error:
+            raise UserError("a T5 text encoder needs transformers: pip install 'videosyn[diffusers]'") from error
 
         folder = Path(path_or_id)
         settings = read_json(folder / SETTINGS_NAME) if (folder / SETTINGS_NAME).is_file() else {}
@@ -39,7 +46,11 @@ class T5TextEncoder:
         beside = folder.parent / "tokenizer"
         apart = beside.is_dir() and not any(folder.glob("tokenizer*")) and not any(folder.glob("spiece.model"))
         self.tokenizer = AutoTokenizer.from_pretrained(beside if apart else path_or_id)
-        self.model = T5EncoderModel.from_pretrained(path_or_id, dtype=dtype).eval().requires_grad_(False)
+        loaded: Any = T5EncoderModel.from_pretrained(path_or_id, dtype=dtype, output_loading_info=True)
+        model, told = loaded
+        if missing := sorted(set(told["missing_keys"]) - TIED):
+            raise UserError(f"{path_or_id} is no whole T5 encoder: {len(missing)} missing ({', '.join(missing[:5])})")
+        self.model = model.eval().requires_grad_(False)
         self.model.to(device)  # pyright: ignore[reportArgumentType]
 
     def save(self, folder: str | os.PathLike) -> None:

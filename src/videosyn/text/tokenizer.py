@@ -66,6 +66,12 @@ class WordTokenizer:
     def save(self, path: str | os.PathLike) -> None:
         Path(path).write_text(self._tokenizer.to_str(pretty=True), encoding="utf-8")
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, WordTokenizer) and self._tokenizer.to_str() == other._tokenizer.to_str()
+
+    def __hash__(self) -> int:
+        return hash(self._tokenizer.to_str())
+
     def __len__(self) -> int:
         return self._tokenizer.get_vocab_size()
 

@@ -12,8 +12,9 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from videosyn.core.config import load_yaml, to_dict
+from videosyn.core.config import load_json, load_yaml, to_dict
 from videosyn.core.errors import UserError
 from videosyn.training.cpu_runtime import tune
 from videosyn.training.options import DiTTraining, Training, VAETraining
@@ -49,6 +50,7 @@ def run_vae(options: VAETraining) -> str:
     torch.manual_seed(options.seed)
     vae = VidVAE(_preset(presets, options.preset))
     if options.init:
+        _check_same(vae.config, options.init, latents_mean=(), latents_std=())
         load_strict(vae, load_state(options.init), options.init)
     vae = vae.to(device, dtype)
     batches = CropBatches(clips, shapes, TRAIN_SEEDS, options.seed, options.fps, str(device))
@@ -118,8 +120,11 @@ def run_dit(options: DiTTraining) -> str:
     text_config = NanoTextEncoderConfig(len(tokenizer), width=width, num_heads=max(1, width // 64))
     text_encoder = NanoTextEncoder(text_config, tokenizer)
     if options.init:
-        for part, folder in ((vdit, "transformer"), (text_encoder, "text_encoder")):
-            load_strict(part, load_state(Path(options.init) / folder), Path(options.init) / folder)
+        for part, name in ((vdit, "transformer"), (text_encoder, "text_encoder")):
+            _check_same(part.config, Path(options.init) / name)
+            load_strict(part, load_state(Path(options.init) / name), Path(options.init) / name)
+        if NanoTextEncoder.load(Path(options.init) / "text_encoder").tokenizer != tokenizer:
+            raise UserError(f"init {options.init} has another vocabulary: its words would mean others")
     vdit, text_encoder = vdit.to(device, dtype), text_encoder.to(device)
     if options.text_steps and not options.init:
         learn_to_read(text_encoder, options.text_steps, options.seed, Path(options.out) / "text")
@@ -141,6 +146,17 @@ def _begin(options: Training):
     out.mkdir(parents=True, exist_ok=True)
     (out / "options.json").write_text(json.dumps(to_dict(options), indent=2) + "\n", encoding="utf-8")
     return device, pick_dtype(options.dtype, device)
+
+
+def _check_same(config: Any, folder: str | Path, **known_later: Any) -> None:
+    """Raises UserError unless a folder's config is `config`, but for what is `known_later`."""
+    from videosyn.core.model_folder import CONFIG_NAME
+
+    found = dataclasses.replace(load_json(type(config), Path(folder) / CONFIG_NAME), **known_later)
+    for field in dataclasses.fields(config):
+        here, there = getattr(config, field.name), getattr(found, field.name)
+        if here != there:
+            raise UserError(f"init {folder} is another model: its {field.name} is {there}, the preset's is {here}")
 
 
 def _preset(presets, name: str):

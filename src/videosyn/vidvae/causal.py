@@ -18,6 +18,11 @@ class CausalState:
     def __init__(self) -> None:
         self._kept: dict[nn.Module, Tensor] = {}
 
+    @property
+    def num_numbers(self) -> int:
+        """How many are kept."""
+        return sum(kept.numel() for kept in self._kept.values())
+
     def begins(self, layer: nn.Module) -> bool:
         """Whether `layer` has not seen a piece yet."""
         return layer not in self._kept

@@ -6,7 +6,7 @@ Norms and attention see a tile instead of the frame, so the result is near the w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from videosyn.core.errors import UserError
-from videosyn.vidvae.causal import CausalState
 from videosyn.vidvae.streaming import decode_stream, encode_stream
 
 if TYPE_CHECKING:
@@ -78,44 +77,26 @@ class _Tile:
 def encode_tiled(vae: VidVAE, video: Tensor, tiling: Tiling, frames_per_piece: int = 4) -> Tensor:
     """video (B, 3, T, H, W) in [-1, 1] -> normalised latents (B, Z, t, h, w), the posterior's modes."""
     vae.check_video(video)
-    factor = vae.space_factor
-    tiles = _tiles(video.shape[3] // factor, video.shape[4] // factor, tiling, factor)
-    total = weights = torch.zeros(())
-    for tile in tiles:
-        pieces = tile.cut(video, factor).split(frames_per_piece, 2)
-        part = torch.cat(list(encode_stream(vae, pieces)), 2)
-        if total.ndim == 0:
-            shape = (*part.shape[:3], video.shape[3] // factor, video.shape[4] // factor)
-            total, weights = part.new_zeros(shape, dtype=torch.float32), part.new_zeros(shape[3:], dtype=torch.float32)
-        tile.cut(total, 1).add_(part.float() * tile.weight(1, part))
-        tile.cut(weights, 1).add_(tile.weight(1, part))
-    return (total / weights).to(video.dtype)
+    unit = vae.space_factor
+    size = (video.shape[3] // unit, video.shape[4] // unit)
+    return _blended(
+        (tile, 1, encode_stream(vae, tile.cut(video, unit).split(frames_per_piece, 2)))
+        for tile in _tiles(*size, tiling, unit)
+    ).to(video.dtype)
 
 
-def decode_tiled(vae: VidVAE, pieces: Iterable[Tensor], tiling: Tiling) -> Iterator[Tensor]:
-    """pieces (B, Z, any number of latent frames, h, w) of one video -> its frames (B, 3, n, H, W), piece by piece.
+def decode_tiled(vae: VidVAE, latents: Tensor, tiling: Tiling, frames_per_piece: int = 1) -> Tensor:
+    """normalised latents (B, Z, t, h, w) -> video (B, 3, T, H, W).
 
-    Memory is that of one tile's piece, the frames handed on, and what every tile carries through time.
+    One tile after the other, each through all of time in pieces of so many latent frames: beside the video, memory
+    is that of one tile's piece and of what one tile carries through time.
     """
-    states: dict[_Tile, CausalState] = {}
-    factor = vae.space_factor
-    for piece in pieces:
-        if not piece.shape[2]:
-            continue
-        vae.check_latents(piece)
-        height, width = piece.shape[3:]
-        total = weights = torch.zeros(())
-        for tile in _tiles(height, width, tiling, factor):
-            state = states.setdefault(tile, CausalState())
-            part = next(decode_stream(vae, [tile.cut(piece, 1)], state))
-            if total.ndim == 0:
-                size = (height * factor, width * factor)
-                total = part.new_zeros((*part.shape[:3], *size), dtype=torch.float32)
-                weights = part.new_zeros(size, dtype=torch.float32)
-            weight = tile.weight(factor, part)
-            tile.cut(total, factor).add_(part.float() * weight)
-            tile.cut(weights, factor).add_(weight)
-        yield (total / weights).to(piece.dtype)
+    vae.check_latents(latents)
+    unit = vae.space_factor
+    return _blended(
+        (tile, unit, decode_stream(vae, tile.cut(latents, 1).split(frames_per_piece, 2)))
+        for tile in _tiles(latents.shape[3], latents.shape[4], tiling, unit)
+    ).to(latents.dtype)
 
 
 def shared_pixels(height: int, width: int, tiling: Tiling, space_factor: int) -> Tensor:
@@ -124,6 +105,21 @@ def shared_pixels(height: int, width: int, tiling: Tiling, space_factor: int) ->
     for tile in _tiles(height // space_factor, width // space_factor, tiling, space_factor):
         tile.cut(count, space_factor).add_(1)
     return count > 1
+
+
+def _blended(parts: Iterable[tuple[_Tile, int, Iterable[Tensor]]]) -> Tensor:
+    """Tiles, each with its unit and its pieces (B, C, n, rows, columns) -> (B, C, T, H, W), float32."""
+    total = weights = torch.zeros(())
+    for tile, unit, pieces in parts:
+        part = torch.cat(list(pieces), 2)
+        if total.ndim == 0:
+            size = (tile.frame[0] * unit, tile.frame[1] * unit)
+            total = part.new_zeros((*part.shape[:3], *size), dtype=torch.float32)
+            weights = part.new_zeros(size, dtype=torch.float32)
+        weight = tile.weight(unit, part)
+        tile.cut(total, unit).addcmul_(part.float(), weight)
+        tile.cut(weights, unit).add_(weight)
+    return total.div_(weights)
 
 
 def _tiles(height: int, width: int, tiling: Tiling, space_factor: int) -> list[_Tile]:
