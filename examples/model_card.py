@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--dit", type=Path, default=Path("runs/nano_dit"))
     parser.add_argument("--figures", type=Path, default=Path("runs/figures"))
     parser.add_argument("--hardware", default=f"{os.cpu_count()} CPU cores ({platform.machine()}), no accelerator")
+    parser.add_argument("--note", default="", help="a sentence on how the weights were trained, if not in one run")
     parser.add_argument("-o", "--output", type=Path, default=Path("src/videosyn/weights/nano/README.md"))
     options = parser.parse_args()
     text = "\n".join([INTRODUCTION, training(options), adherence(options.figures), reconstruction(options.figures)])
@@ -65,6 +66,7 @@ def training(options: argparse.Namespace) -> str:
     lines += ["", f"Clips of the VDiT: {settings['num_clips']} of shapes {', '.join(settings['buckets'])} (share after"]
     lines += [f"the colon) and {settings['num_images']} more images. Optimizer: Muon and AdamW, bf16 weights with fp32"]
     lines += ["masters; the weights here are the moving average.", ""]
+    lines += [options.note, ""] if options.note else []
     return "\n".join(lines)
 
 
