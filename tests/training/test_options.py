@@ -18,7 +18,7 @@ def test_shipped_configurations_load(name: str):
     cls = VAETraining if "vae" in name else DiTTraining
     options = load_yaml(cls, CONFIGS / f"{name}.yaml")
     assert options.max_minutes > 0
-    assert options.preset == "nano"
+    assert options.preset == ("nano_320" if name == "nano_dit_gpu" else "nano")
 
 
 def test_options_need_no_torch():
