@@ -54,3 +54,26 @@ def tiny_folder(tiny_pipeline, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny") / "model"
     tiny_pipeline.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def save_t5():
+    """save_t5(folder, width) writes a tiny random T5 encoder, and a tokenizer of whole words, as transformers does."""
+
+    def save(folder, width=16):
+        from tokenizers import Tokenizer, models, pre_tokenizers, processors
+        from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
+
+        words = ["<pad>", "</s>", "<unk>", "a", "red", "blue", "ball", "bounces"]
+        backend = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
+        backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+        PreTrainedTokenizerFast(
+            tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+        ).save_pretrained(folder)
+        torch.manual_seed(0)
+        config = T5Config(vocab_size=len(words), d_model=width, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+        T5EncoderModel(config).save_pretrained(folder)
+        return folder
+
+    return save

@@ -55,20 +55,5 @@ def make_pixart():
 
 
 @pytest.fixture(scope="session")
-def t5_folder(tmp_path_factory) -> Path:
-    """A tiny random T5 encoder of width 16 and a tokenizer of whole words."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
-
-    folder = tmp_path_factory.mktemp("t5")
-    words = ["<pad>", "</s>", "<unk>", "a", "red", "ball", "bounces"]
-    backend = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    ).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = T5Config(vocab_size=len(words), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
-    T5EncoderModel(config).save_pretrained(folder)
-    return folder
+def t5_folder(save_t5, tmp_path_factory) -> Path:
+    return save_t5(tmp_path_factory.mktemp("t5"))

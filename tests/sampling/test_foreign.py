@@ -20,21 +20,12 @@ SIZE = {"num_frames": 9, "height": 32, "width": 32}
 
 
 @pytest.fixture(scope="module")
-def t5():
-    """A tiny random T5 encoder of width 32, and a tokenizer of whole words."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
+def t5(save_t5, tmp_path_factory):
+    """A tiny random T5 encoder of width 32 and its tokenizer."""
+    from transformers import AutoTokenizer, T5EncoderModel
 
-    words = ["<pad>", "</s>", "<unk>", "a", "red", "ball"]
-    backend = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=64
-    )
-    torch.manual_seed(0)
-    config = T5Config(vocab_size=len(words), d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=2)
-    return T5EncoderModel(config).eval(), tokenizer
+    folder = save_t5(tmp_path_factory.mktemp("t5"), width=32)
+    return T5EncoderModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder, model_max_length=64)
 
 
 def wan(text_encoder, tokenizer):

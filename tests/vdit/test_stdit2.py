@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from videosyn.convert.transformer import ORIGINAL
 from videosyn.core.model_folder import load_strict
 from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.model import VDiT
@@ -29,39 +30,16 @@ CONFIG = VDiTConfig(
     null_text_tokens=6,
     base_size_px=8,
 )
-NAMES = {
-    "embedder.mlp.0": "embedder.fc1",
-    "embedder.mlp.2": "embedder.fc2",
-    "x_embedder.proj": "patch_embedder",
-    "t_embedder": "time_embedder",
-    "csize_embedder": "size_embedder",
-    "ar_embedder": "aspect_embedder",
-    "fl_embedder": "frame_count_embedder",
-    "t_block_temp.1": "temporal_modulation",
-    "t_block.1": "modulation",
-    "y_embedder.y_proj": "caption_projection",
-    "y_embedder.y_embedding": "null_text",
-    "rope.freqs": "rope_frequencies",
-    "final_layer.scale_shift_table": "final_table",
-    "final_layer.linear": "final",
-    "scale_shift_table_temporal": "temporal_table",
-    "scale_shift_table": "table",
-    "attn_temp": "temporal_attention",
-    "cross_attn.q_linear": "cross_attention.q",
-    "cross_attn.kv_linear": "cross_attention.kv",
-    "cross_attn": "cross_attention",
-    ".attn.": ".spatial_attention.",
-}
 
 
 def our_name(key: str) -> str:
-    for theirs, ours in NAMES.items():
+    for theirs, ours in ORIGINAL:
         key = key.replace(theirs, ours)
     return key
 
 
 def their_name(key: str) -> str:
-    for theirs, ours in reversed(NAMES.items()):
+    for theirs, ours in reversed(ORIGINAL):
         key = key.replace(ours, theirs)
     return key
 
