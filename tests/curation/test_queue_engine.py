@@ -169,13 +169,13 @@ def test_two_workers_with_different_stages_give_the_local_engines_result(run, tm
 @pytest.mark.slow
 def test_workers_killed_at_random_change_nothing(run, tmp_path):
     random, kills = Random(2), 0
-    workers = [run.start_worker() for _ in range(2)]
+    workers = [run.start_worker() for _ in range(3)]
     while kills < 3:
         done = run.num_done() + random.randint(2, 15)
         _wait_until(lambda done=done: run.num_done() >= done or any(worker.poll() is not None for worker in workers))
         if any(worker.poll() is not None for worker in workers):
             break
-        number = random.randrange(2)
+        number = random.randrange(3)
         workers[number].kill()
         workers[number].wait()
         kills += 1
