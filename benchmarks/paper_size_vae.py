@@ -44,11 +44,15 @@ def open_model(name: str, dtype: torch.dtype):
     return vae, lambda video: vae.encode(video).latent_dist.mode(), lambda latents: vae.decode(latents).sample
 
 
-@torch.inference_mode()
 def child(name: str, dtype: str, frames: int, size: int, threads: int, what: str) -> None:
     """Prints one measurement as JSON: seconds, peak bytes above the loaded model, millions of parameters."""
     torch.set_num_threads(threads)
     model, encode, decode = open_model(name, DTYPES[dtype])
+    with torch.inference_mode():  # models made within it are several times slower on CPUs
+        once(model, encode, decode, dtype, frames, size, what)
+
+
+def once(model, encode, decode, dtype: str, frames: int, size: int, what: str) -> None:
     torch.manual_seed(1)
     small = (torch.rand(1, 3, 5, 64, 64) * 2 - 1).to(DTYPES[dtype])
     latents = encode(small)  # warms up, and says which shape latents have
