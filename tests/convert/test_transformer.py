@@ -124,6 +124,9 @@ def test_every_foreign_missing_and_doubled_tensor_is_named(stdit2, make_pixart, 
     found = read_checkpoint(stdit2)
     with pytest.raises(UserError, match=r"1 foreign \(y_embedder.extra\)"):
         stdit2_to_vdit(Checkpoint(found.path, {**found.state, "y_embedder.extra": torch.zeros(1)}))
+    twice = {**found.state, "model.x_embedder.proj.bias": torch.zeros(1)}
+    with pytest.raises(UserError, match=r"holds patch_embedder.bias twice, the second time as model.x_embedder"):
+        stdit2_to_vdit(Checkpoint(found.path, twice))
     less = {name: value for name, value in found.state.items() if name != "blocks.1.attn_temp.proj.bias"}
     with pytest.raises(UserError, match=r"1 missing \(blocks.1.temporal_attention.proj.bias\)"):
         stdit2_to_vdit(Checkpoint(found.path, less))

@@ -94,3 +94,15 @@ def test_sampling_tells_the_model_the_timesteps_it_was_trained_on(pair):
     sample_with_scheduler(objective.scheduler("ddim"), predict, pair[0], num_steps=100)
     trained = {objective.timestep(torch.tensor([(level + 0.5) / 100])).item() for level in range(100)}
     assert set(told) == trained
+
+
+def test_beside_given_frames_the_others_are_never_told_that_they_are_given():
+    """DDPM's last level is 0, which says given."""
+    told, given = [], torch.tensor([[True, False, False]])
+
+    def predict(latents, timestep):
+        told.append(timestep)
+        return torch.zeros_like(latents)
+
+    sample_with_scheduler(EpsilonDDPM().scheduler("ddpm"), predict, torch.randn(1, 2, 3, 4, 4), 4, given)
+    assert torch.equal(torch.cat(told) == 0, given.expand(4, -1))

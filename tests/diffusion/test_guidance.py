@@ -74,3 +74,13 @@ def test_the_longer_of_prompt_and_null_sets_the_length(guidance):
 def test_wrong_settings_are_refused(guidance, wrong):
     with pytest.raises(UserError, match="guidance"):
         replace(guidance, **wrong)
+
+
+def test_channels_that_are_not_guided_are_the_prompts(guidance):
+    latents, timestep = torch.rand(2, 4, 1, 2, 2), torch.full((2,), 500.0)
+    whole = guidance(latents, timestep)
+    some = replace(guidance, channels=3)(latents, timestep)
+    alone = replace(guidance, scale=1.0)(latents, timestep)
+    assert torch.equal(some[:, :3], whole[:, :3])
+    assert torch.equal(some[:, 3:], alone[:, 3:])
+    assert not torch.equal(whole[:, 3:], alone[:, 3:])

@@ -11,6 +11,8 @@ from videosyn.diffusion.flow import FlowMatching
 from videosyn.sampling import fitting
 from videosyn.sampling.pipeline import VideoSynPipeline, draw_noise, to_frames
 from videosyn.sampling.solvers import solve
+from videosyn.vdit.model import VDiT
+from videosyn.vdit.presets import TINY
 from videosyn.vidvae.causal import CausalState
 from videosyn.vidvae.streaming import decode_stream
 
@@ -196,3 +198,16 @@ def test_a_sampler_that_draws_noise_on_its_way_draws_each_films_own(tiny_pipelin
     alone = pipeline(PROMPT, sampler="ddpm", seed=4).frames[0]
     assert np.abs(first[1].astype(int) - alone).max() <= 1
     assert not np.array_equal(first[0], first[1])
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_vdit_with_a_null_caption_of_its_own_is_led_away_from_it(tiny_pipeline, legacy):
+    config = replace(TINY, null_text_tokens=6, legacy_stdit2=legacy, qk_norm="rms")
+    pipeline = VideoSynPipeline(tiny_pipeline.vae, VDiT(config), tiny_pipeline.text_encoder, EpsilonDDPM())
+    text = pipeline.text_encoder.encode(["a red ball", "a ball"])
+    null = pipeline._negative(None, text)
+    length = text.mask.shape[1] if legacy else 6  # Open-Sora looks at as much of it as the prompt is long
+    assert torch.equal(null.features[1], pipeline.vdit.null_text[:length])
+    assert torch.equal(null.mask, text.mask if legacy else torch.ones(2, 6, dtype=torch.bool))
+    asked = pipeline._negative("a cube", text)
+    assert torch.equal(asked.features, pipeline.text_encoder.encode(["a cube"] * 2).features)

@@ -12,8 +12,9 @@ from videosyn.convert.image_vae import to_vidvae
 from videosyn.convert.transformer import pixart_to_vdit, stdit2_to_vdit
 from videosyn.core.config import read_json
 from videosyn.core.errors import UserError
-from videosyn.core.model_folder import CONFIG_NAME, load_state, load_strict, save_module
+from videosyn.core.model_folder import CONFIG_NAME, save_module
 from videosyn.core.runtime import pick_dtype
+from videosyn.dataset.latent_cache import load_vae
 from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.sampling.model_index import Defaults, Trained
 from videosyn.sampling.pipeline import VideoSynPipeline
@@ -97,18 +98,8 @@ def _vae(options: TransformerOptions, time_halvings: int) -> VidVAE:
     if path is None:
         raise UserError(f"{options.source} has no VAE beside it: name its image VAE with --vae")
     if (path / CONFIG_NAME).is_file() and read_json(path / CONFIG_NAME).get("_class_name") == "VidVAE":
-        return _own_vae(path)
+        return load_vae(path)
     return to_vidvae(read_checkpoint(path, "vae"), time_halvings)
-
-
-def _own_vae(path: Path) -> VidVAE:
-    from videosyn.core.config import load_json
-    from videosyn.vidvae.config import VidVAEConfig
-    from videosyn.vidvae.model import VidVAE
-
-    vae = VidVAE(load_json(VidVAEConfig, path / CONFIG_NAME))
-    load_strict(vae, load_state(path), path)
-    return vae
 
 
 def _text_encoder(options: TransformerOptions, max_tokens: int) -> T5TextEncoder:

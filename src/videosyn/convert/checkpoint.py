@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,16 +109,11 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     return found
 
 
-def accounted(found: Mapping[str, str], wanted: set[str], fresh: set[str], path: Path) -> None:
-    """Raises UserError, naming up to five, unless `found` (their name -> ours) and `fresh` fill `wanted` exactly."""
-    ours = list(found.values())
-    foreign = [theirs for theirs, name in found.items() if name not in wanted]
-    twice = sorted({name for name in ours if ours.count(name) > 1})
-    missing = sorted(wanted - set(ours) - fresh)
-    problems = [
-        f"{len(names)} {what} ({', '.join(names[:5])})"
-        for what, names in (("foreign", foreign), ("twice", twice), ("missing", missing))
-        if names
-    ]
-    if problems:
-        raise UserError(f"{path} is not what it is taken for, tensors do not fit: {'; '.join(problems)}")
+def renamed(checkpoint: Checkpoint, rename: Callable[[str], str]) -> dict[str, Tensor]:
+    """The tensors by our names. A UserError where two would bear the same one; who loads them counts the rest."""
+    found: dict[str, Tensor] = {}
+    for theirs, tensor in checkpoint.state.items():
+        if (ours := rename(theirs)) in found:
+            raise UserError(f"{checkpoint.path} holds {ours} twice, the second time as {theirs}")
+        found[ours] = tensor
+    return found

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from videosyn.convert.checkpoint import Checkpoint, accounted
+from videosyn.convert.checkpoint import Checkpoint, renamed
 from videosyn.core.errors import UserError
 from videosyn.core.model_folder import load_strict
 from videosyn.vdit.config import VDiTConfig
@@ -76,7 +78,8 @@ def pixart_to_vdit(checkpoint: Checkpoint, num_heads: int | None = None, base_si
     Raises UserError for tensors that do not fit.
     """
     if any(name.startswith("transformer_blocks.") for name in checkpoint.state):
-        state = {_renamed(name, DIFFUSERS): value for name, value in _joined(checkpoint.state).items()}
+        joined = replace(checkpoint, state=_joined(checkpoint.state))
+        state = renamed(joined, partial(_renamed, names=DIFFUSERS))
         if "table" in state:
             state["final_table"] = state.pop("table")
         said = checkpoint.config.get("sample_size")
@@ -84,7 +87,7 @@ def pixart_to_vdit(checkpoint: Checkpoint, num_heads: int | None = None, base_si
             base_size_px = int(said * 8 // (checkpoint.config.get("interpolation_scale") or max(said // 64, 1)))
         heads = checkpoint.known("num_attention_heads", num_heads, NUM_HEADS)
     else:
-        state = {_renamed(name, ORIGINAL): value for name, value in checkpoint.state.items() if name not in DROPPED}
+        state = renamed(_kept(checkpoint), partial(_renamed, names=ORIGINAL))
         heads = checkpoint.known("num_heads", num_heads, NUM_HEADS)
     if "patch_embedder.weight" in state and state["patch_embedder.weight"].ndim == 4:
         state["patch_embedder.weight"] = state["patch_embedder.weight"].unsqueeze(2)
@@ -93,7 +96,6 @@ def pixart_to_vdit(checkpoint: Checkpoint, num_heads: int | None = None, base_si
         torch.manual_seed(0)  # the same file gives the same model
         vdit = VDiT(config)
     fresh = {name: value for name, value in vdit.state_dict().items() if _is_temporal(name)}
-    accounted({name: name for name in state}, set(vdit.state_dict()), set(fresh), checkpoint.path)
     vdit = vdit.to(state["final.weight"].dtype)
     load_strict(vdit, {**fresh, **state}, checkpoint.path)
     return vdit
@@ -104,8 +106,7 @@ def stdit2_to_vdit(checkpoint: Checkpoint, num_heads: int | None = None, base_si
 
     Raises UserError for tensors that do not fit.
     """
-    names = {name: _renamed(name.removeprefix("model."), ORIGINAL) for name in checkpoint.state if name not in DROPPED}
-    state = {ours: checkpoint.state[theirs] for theirs, ours in names.items()}
+    state = renamed(_kept(checkpoint), lambda name: _renamed(name.removeprefix("model."), ORIGINAL))
     frequencies = state.get("rope_frequencies")
     if frequencies is None:
         raise UserError(f"{checkpoint.path} is no STDiT2: it has no tensor rope.freqs")
@@ -116,7 +117,6 @@ def stdit2_to_vdit(checkpoint: Checkpoint, num_heads: int | None = None, base_si
         raise UserError(f"{checkpoint.path} has {told} heads, by its rotary frequencies, got {num_heads}: leave it out")
     config = _config(checkpoint, state, told, base_size_px, time_factor=1, temporal=True)
     vdit = VDiT(config)
-    accounted(names, set(vdit.state_dict()), set(), checkpoint.path)
     vdit = vdit.to(state["final.weight"].dtype)
     load_strict(vdit, state, checkpoint.path)
     return vdit
@@ -160,6 +160,11 @@ def _config(
         time_factor=time_factor,
         base_size_px=base_size_px,
     )
+
+
+def _kept(checkpoint: Checkpoint) -> Checkpoint:
+    """Without what is dropped."""
+    return replace(checkpoint, state={name: value for name, value in checkpoint.state.items() if name not in DROPPED})
 
 
 def _is_temporal(name: str) -> bool:
