@@ -10,11 +10,16 @@ from safetensors.torch import load_file, save_file
 
 from videosyn.core.errors import UserError
 from videosyn.vdit.model import VDiT
+from videosyn.vdit.presets import TINY
 from videosyn.vdit.sharding import Sharding, _shares
 
 
-def run_process(rank: int, model: VDiT, inputs: dict[str, torch.Tensor], folder: Path) -> None:
+def run_process(rank: int, folder: Path) -> None:
+    """Weights and inputs come by file: tensors handed over by spawning need descriptors, which a long test run may lack."""
     torch.set_num_threads(1)
+    model = VDiT(TINY).eval()
+    model.load_state_dict(load_file(folder / "weights.safetensors"))
+    inputs = load_file(folder / "inputs.safetensors")
     dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
     with torch.inference_mode():
         whole = model(**inputs)
@@ -30,7 +35,9 @@ def test_two_processes_give_what_one_gives(model, inputs, tmp_path, timestep):
     """3 frames and 2 x 3 places, so that the frames do not divide evenly."""
     if timestep is not None:
         inputs["timestep"] = timestep
-    mp.spawn(run_process, (model, inputs, tmp_path), nprocs=2)
+    save_file(model.state_dict(), tmp_path / "weights.safetensors")
+    save_file(inputs, tmp_path / "inputs.safetensors")
+    mp.spawn(run_process, (tmp_path,), nprocs=2)
     for rank in range(2):
         found = load_file(tmp_path / f"{rank}.safetensors")
         torch.testing.assert_close(found["shared"], found["whole"], rtol=0, atol=1e-5)
