@@ -339,7 +339,7 @@ def test_the_autoencoder_encodes_and_decodes_raw_latents(tiny_pipeline, pipe, mo
     assert torch.equal(pipe.vae(video, return_dict=False)[0], whole)
     sampled = pipe.vae(video, sample_posterior=True, generator=seeded()).sample
     assert torch.equal(sampled, pipe.vae.decode(distribution.sample(seeded()), return_dict=False)[0])
-    monkeypatch.setattr("videosyn.diffusers.autoencoder.MAX_PIECE_PIXELS", 32 * 32 * 8)  # two latent frames at once
+    monkeypatch.setattr(type(pipe.vae), "piece_pixels", 32 * 32 * 8)  # two latent frames at once
     pieces = pipe.vae.encode(video, return_dict=False)[0]
     assert torch.allclose(pieces.parameters, distribution.parameters, atol=1e-5)
     assert torch.allclose(pipe.vae.decode(distribution.mode()).sample, whole, atol=1e-5)

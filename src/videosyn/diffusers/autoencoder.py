@@ -14,7 +14,7 @@ from videosyn.core.config import from_dict
 from videosyn.diffusers.twin import Twin, takes_fields_of
 from videosyn.vidvae.causal import CausalState
 from videosyn.vidvae.config import VidVAEConfig
-from videosyn.vidvae.model import MAX_PIECE_PIXELS, VidVAE
+from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.streaming import split_frames
 
 
@@ -68,6 +68,6 @@ class AutoencoderVidVAE(VidVAE, Twin):
         return self.decode(latents, return_dict=return_dict)
 
     def _latent_frames_at_once(self, x: Tensor, factor: int) -> int:
-        """How many latent frames of the batch stay below MAX_PIECE_PIXELS. x is `factor` times coarser than pixels."""
+        """How many latent frames of the batch stay below `piece_pixels`. x is `factor` times coarser than pixels."""
         pixels = x.shape[0] * x.shape[3] * x.shape[4] * factor**2 * self.time_factor
-        return max(1, MAX_PIECE_PIXELS // pixels)
+        return max(1, self.piece_pixels // pixels)

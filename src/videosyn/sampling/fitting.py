@@ -15,7 +15,7 @@ from videosyn.core.errors import UserError
 from videosyn.core.memory import Footprint, available_cpu_bytes
 from videosyn.sampling.model_index import Defaults
 from videosyn.vidvae.causal import CausalState
-from videosyn.vidvae.model import MAX_PIECE_PIXELS, VidVAE
+from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.tiles import Tiling
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def footprint(pipeline: VideoSynPipeline) -> Footprint:
         bytes_per_token=2 * VDIT_TENSORS * vdit.width * number_bytes,
         bytes_per_pixel=DECODER_TENSORS * max(1, vae.decoder_widths[0] // vae.patch_size**2) * number_bytes,
         carried_bytes_per_pixel=math.ceil(carried_per_pixel(pipeline.vae) * number_bytes),
-        piece_pixels=MAX_PIECE_PIXELS,
+        piece_pixels=pipeline.vae.piece_pixels,
         space_multiple=pipeline.size_multiple,
         time_factor=pipeline.vae.time_factor,
     )

@@ -10,16 +10,16 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from videosyn.vidvae.causal import CausalConv3d, CausalState, TimePool, TimeRepeat
+from videosyn.vidvae.causal import NUMBERS_AT_ONCE, CausalConv3d, CausalState, TimePool, as_frames, channels_last
 from videosyn.vidvae.config import VidVAEConfig
+from videosyn.vidvae.upsampling import UpsamplingConv
 
 
 class FrameGroupNorm(nn.GroupNorm):
     """GroupNorm over each frame by itself, so that no frame knows of another."""
 
     def forward(self, input: Tensor) -> Tensor:
-        frames = rearrange(input, "b c t h w -> (b t) c h w")
-        return rearrange(super().forward(frames), "(b t) c h w -> b c t h w", b=input.shape[0])
+        return rearrange(super().forward(as_frames(input)), "(b t) c h w -> b c t h w", b=input.shape[0])
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -34,6 +34,23 @@ def make_norm(config: VidVAEConfig, width: int) -> nn.Module:
     if config.norm == "group":
         return FrameGroupNorm(config.norm_groups, width, eps=1e-6)
     return ChannelNorm(width, eps=1e-6)
+
+
+def active(norm: nn.Module, x: Tensor, room: int) -> tuple[Tensor, int]:
+    """silu(norm(x)), (B, C, T, H, W) -> (B, C, room + T, H, W) and the room before it, for the convolution's past.
+
+    With gradients the room is 0 and the convolution copies. Without them a few frames at a time are normalised and
+    activated into their place, so that nothing of the video's size is made in between.
+    """
+    if torch.is_grad_enabled():
+        return F.silu(norm(x), inplace=True), 0
+    batch, channels, num_frames, height, width = x.shape
+    y = channels_last(x, (batch, channels, room + num_frames, height, width))
+    step = max(1, NUMBERS_AT_ONCE // (batch * channels * height * width))
+    for start in range(0, num_frames, step):
+        frames = norm(x[:, :, start : start + step])
+        torch.ops.aten.silu.out(frames, out=y[:, :, room + start : room + start + frames.shape[2]])
+    return y, room
 
 
 class ResBlock(nn.Module):
@@ -52,9 +69,29 @@ class ResBlock(nn.Module):
             nn.init.zeros_(self.conv2.bias)  # pyright: ignore[reportArgumentType]
 
     def forward(self, x: Tensor, state: CausalState | None = None) -> Tensor:
-        y = self.conv1(F.silu(self.norm1(x), inplace=True), state)
-        y = self.conv2(F.silu(self.norm2(y), inplace=True), state)
-        return (x if self.conv_shortcut is None else self.conv_shortcut(x)) + y
+        y, room = active(self.norm1, x, self.conv1.room)
+        y = self.conv1(y, state, room)
+        y, room = active(self.norm2, y, self.conv2.room)
+        y = self.conv2(y, state, room)
+        if self.conv_shortcut is None:
+            return y.add_(x)
+        if torch.is_grad_enabled():
+            return y.add_(self.conv_shortcut(x))
+        return _add_product(y, x, self.conv_shortcut)
+
+
+def _add_product(y: Tensor, x: Tensor, conv: nn.Conv3d) -> Tensor:
+    """y += conv(x) for a kernel of 1 x 1 x 1, without making conv(x)."""
+    sums, inputs = (_positions(each) for each in (y, x))
+    if sums.data_ptr() != y.data_ptr():  # not channels-last: a copy would take the sum
+        return y.add_(conv(x))
+    sums.addmm_(inputs, conv.weight.flatten(1).t())
+    return y if conv.bias is None else y.add_(conv.bias.view(1, -1, 1, 1, 1))
+
+
+def _positions(x: Tensor) -> Tensor:
+    """(B, C, T, H, W) -> (B T H W, C), of channels-last videos a view."""
+    return rearrange(x, "b c t h w -> (b t h w) c")
 
 
 class FrameAttention(nn.Module):
@@ -87,8 +124,21 @@ class PoolDown(nn.Module):
         self.pool = TimePool() if time else None
 
     def forward(self, x: Tensor, state: CausalState | None = None) -> Tensor:
-        x = self.conv(F.pad(x, (0, 1, 0, 1)), state)  # (B, C, T, H/2, W/2)
+        x, room = _with_border(x, self.conv.room)
+        x = self.conv(x, state, room)  # (B, C, T, H/2, W/2)
         return x if self.pool is None else self.pool(x, state)  # (B, C, 1 + k, H/2, W/2)
+
+
+def _with_border(x: Tensor, room: int) -> tuple[Tensor, int]:
+    """x (B, C, T, H, W) with zeros below and to the right, behind room for the past: (B, C, room + T, H + 1, W + 1)."""
+    if torch.is_grad_enabled():
+        return F.pad(x, (0, 1, 0, 1)), 0
+    batch, channels, num_frames, height, width = x.shape
+    y = channels_last(x, (batch, channels, room + num_frames, height + 1, width + 1))
+    y[:, :, room:, :-1, :-1] = x
+    y[:, :, room:, -1] = 0
+    y[:, :, room:, :, -1] = 0
+    return y, room
 
 
 class RepeatUp(nn.Module):
@@ -96,14 +146,10 @@ class RepeatUp(nn.Module):
 
     def __init__(self, width: int, time: bool):
         super().__init__()
-        self.repeat = TimeRepeat() if time else None
-        self.conv = CausalConv3d(width, width, (3, 3, 3), padding=1)
+        self.conv = UpsamplingConv(width, width, time)
 
     def forward(self, x: Tensor, state: CausalState | None = None) -> Tensor:
-        if self.repeat is not None:
-            x = self.repeat(x, state)  # (B, C, 1 + 2k, H, W)
-        x = x.repeat_interleave(2, 3).repeat_interleave(2, 4)  # (B, C, 1 + 2k, 2H, 2W)
-        return self.conv(x, state)
+        return self.conv(x, state)  # (B, C, 1 + 2k, 2H, 2W)
 
 
 class ShuffleDown(nn.Module):

@@ -9,20 +9,31 @@ video of one frame, and a long video in pieces gives what the whole gives. Next 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from videosyn.core.errors import UserError
 from videosyn.core.shapes import check_num_frames, check_size
-from videosyn.vidvae.blocks import FrameAttention, PoolDown, RepeatUp, ResBlock, ShuffleDown, ShuffleUp, make_norm
+from videosyn.vidvae.blocks import (
+    FrameAttention,
+    PoolDown,
+    RepeatUp,
+    ResBlock,
+    ShuffleDown,
+    ShuffleUp,
+    active,
+    make_norm,
+)
 from videosyn.vidvae.causal import CausalConv3d, CausalState
 from videosyn.vidvae.config import VidVAEConfig
 from videosyn.vidvae.posterior import Posterior
 from videosyn.vidvae.streaming import decode_stream, encode_stream, split_frames
 
-MAX_PIECE_PIXELS = 2**22
-"""Pixels (batch x frames x height x width) that are encoded or decoded at once: 16 frames of 512 x 512."""
+PIECE_NUMBERS = {"cpu": 2**23}
+"""Numbers (batch x frames x height x width x channels) at the finest scale that pass through at once, by device: on
+CPUs as many as memory hands out again without clearing it."""
+MOST_PIECE_NUMBERS = 2**29
+"""The same on other devices: 4 frames of 720p at the paper's size."""
 
 
 class Middle(nn.Module):
@@ -90,7 +101,8 @@ class Encoder(nn.Module):
             x = scale(x, state)  # at last (B, C, t, h, w)
         if self.middle is not None:
             x = self.middle(x, state)
-        x = self.conv_out(F.silu(self.norm_out(x)), state)  # (B, 2Z, t, h, w)
+        x, room = active(self.norm_out, x, self.conv_out.room)
+        x = self.conv_out(x, state, room)  # (B, 2Z, t, h, w)
         return self.quant_conv(x)
 
 
@@ -129,7 +141,8 @@ class Decoder(nn.Module):
             x = self.middle(x, state)
         for scale in self.scales:
             x = scale(x, state)  # at last (B, C, T, H/p, W/p)
-        x = self.conv_out(F.silu(self.norm_out(x)), state)
+        x, room = active(self.norm_out, x, self.conv_out.room)
+        x = self.conv_out(x, state, room)
         return rearrange(x, "b (c p q) t h w -> b c t (h p) (w q)", p=patch, q=patch)  # (B, 3, T, H, W)
 
 
@@ -141,6 +154,7 @@ class VidVAE(nn.Module):
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
+        self.to(memory_format=torch.channels_last_3d)  # else each convolution of a call would reorder its weights
 
     @property
     def time_factor(self) -> int:
@@ -151,6 +165,13 @@ class VidVAE(nn.Module):
     def space_factor(self) -> int:
         """Pixels a side that a latent position stands for."""
         return self.config.space_factor
+
+    @property
+    def piece_pixels(self) -> int:
+        """Pixels (batch x frames x height x width) that are best encoded or decoded at once where the model lies."""
+        parameter = self.decoder.conv_in.weight
+        width = max(1, self.config.decoder_widths[0] // self.config.patch_size**2)
+        return PIECE_NUMBERS.get(parameter.device.type, MOST_PIECE_NUMBERS) // width
 
     def posterior(self, video: Tensor) -> Posterior:
         """video (B, 3, T, H, W) in [-1, 1] -> the Gaussian over raw latents (B, Z, t, h, w).
@@ -171,11 +192,11 @@ class VidVAE(nn.Module):
         """video (B, 3, T, H, W) in [-1, 1] -> normalised latents (B, Z, t, h, w).
 
         With a `generator` a sample of the posterior, without one its mode. Videos of more than `frames_per_piece`
-        frames (by default as many as fit MAX_PIECE_PIXELS) go through in pieces, with the same result.
+        frames (by default as many as fit `piece_pixels`) go through in pieces, with the same result.
         Raises UserError where T is not 1 + 4k or a size does not divide.
         """
         self.check_video(video)
-        pieces = split_frames(video, frames_per_piece or _default_frames_per_piece(video, 1))
+        pieces = split_frames(video, frames_per_piece or self._frames_per_piece(video, 1))
         return torch.cat(list(encode_stream(self, pieces, generator)), 2)
 
     def decode(self, latents: Tensor, frames_per_piece: int | None = None) -> Tensor:
@@ -185,7 +206,7 @@ class VidVAE(nn.Module):
         Raises UserError for latents of other channels.
         """
         self.check_latents(latents)
-        frames = frames_per_piece or _default_frames_per_piece(latents, self.space_factor)
+        frames = frames_per_piece or self._frames_per_piece(latents, self.space_factor)
         pieces = split_frames(latents, max(1, frames // self.time_factor))
         return torch.cat(list(decode_stream(self, pieces)), 2)
 
@@ -218,17 +239,16 @@ class VidVAE(nn.Module):
                 "use the VidVAE that made them"
             )
 
+    def _frames_per_piece(self, x: Tensor, factor: int) -> int:
+        """Frames that keep a piece of the batch below `piece_pixels`. x: pixels, or `factor` times coarser."""
+        pixels_per_frame = x.shape[0] * x.shape[3] * x.shape[4] * factor**2
+        return max(4, self.piece_pixels // pixels_per_frame)
+
     def _statistic(self, name: str, like: Tensor) -> Tensor | float:
         values = getattr(self.config, name)
         if not values:
             return 0.0 if name == "latents_mean" else 1.0
         return like.new_tensor(values).view(1, -1, 1, 1, 1)
-
-
-def _default_frames_per_piece(x: Tensor, factor: int) -> int:
-    """Frames that keep a piece of the batch below MAX_PIECE_PIXELS. x: pixels, or latents `factor` times coarser."""
-    pixels_per_frame = x.shape[0] * x.shape[3] * x.shape[4] * factor**2
-    return max(4, MAX_PIECE_PIXELS // pixels_per_frame)
 
 
 def _channels_last(x: Tensor) -> Tensor:
