@@ -15,7 +15,7 @@ from videosyn.vdit.sharding import Sharding, _shares
 
 
 def run_process(rank: int, folder: Path) -> None:
-    """Weights and inputs come by file: tensors handed over by spawning need descriptors, which a long test run may lack."""
+    """Weights and inputs come by file: those handed over by spawning need descriptors, which a long run may lack."""
     torch.set_num_threads(1)
     model = VDiT(TINY).eval()
     model.load_state_dict(load_file(folder / "weights.safetensors"))

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from videosyn.vidvae.causal import NUMBERS_AT_ONCE, CausalConv3d, CausalState, TimePool, as_frames, channels_last
+from videosyn.vidvae.causal import NUMBERS_AT_ONCE, CausalConv3d, CausalState, TimePool, as_frames
 from videosyn.vidvae.config import VidVAEConfig
+from videosyn.vidvae.scratch import SCRATCH
 from videosyn.vidvae.upsampling import UpsamplingConv
 
 
@@ -40,12 +41,12 @@ def active(norm: nn.Module, x: Tensor, room: int) -> tuple[Tensor, int]:
     """silu(norm(x)), (B, C, T, H, W) -> (B, C, room + T, H, W) and the room before it, for the convolution's past.
 
     With gradients the room is 0 and the convolution copies. Without them a few frames at a time are normalised and
-    activated into their place, so that nothing of the video's size is made in between.
+    activated into their place, so that nothing of the video's size is made in between; the next call reuses it.
     """
     if torch.is_grad_enabled():
         return F.silu(norm(x), inplace=True), 0
     batch, channels, num_frames, height, width = x.shape
-    y = channels_last(x, (batch, channels, room + num_frames, height, width))
+    y = SCRATCH.take("active", x, (batch, room + num_frames, height, width, channels)).permute(0, 4, 1, 2, 3)
     step = max(1, NUMBERS_AT_ONCE // (batch * channels * height * width))
     for start in range(0, num_frames, step):
         frames = norm(x[:, :, start : start + step])
@@ -134,7 +135,7 @@ def _with_border(x: Tensor, room: int) -> tuple[Tensor, int]:
     if torch.is_grad_enabled():
         return F.pad(x, (0, 1, 0, 1)), 0
     batch, channels, num_frames, height, width = x.shape
-    y = channels_last(x, (batch, channels, room + num_frames, height + 1, width + 1))
+    y = SCRATCH.take("active", x, (batch, room + num_frames, height + 1, width + 1, channels)).permute(0, 4, 1, 2, 3)
     y[:, :, room:, :-1, :-1] = x
     y[:, :, room:, -1] = 0
     y[:, :, room:, :, -1] = 0

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from videosyn.vidvae import winograd
 
 NUMBERS_AT_ONCE = 2**21
 """Numbers that are made on the way at once: few enough that the C runtime hands the same memory out again, while pages
@@ -90,9 +91,13 @@ class CausalConv3d(nn.Conv3d):
 
 def conv3d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], padding: int) -> Tensor:
     """A Conv3d without padding in time, by the way that is fastest on the device, for the type and width at hand."""
-    wide = weight.shape[1] >= 512  # from here on bf16, too, gains: weights of one tap stay in the caches
-    if x.device.type == "cpu" and weight.shape[2] > 1 and (x.dtype == torch.float32 or wide):
-        return conv3d_by_taps(x, weight, bias, stride, padding)
+    if x.device.type == "cpu":
+        fp32 = x.dtype == torch.float32
+        if fp32 and padding == 1 and not torch.is_grad_enabled() and winograd.pays(x, weight, stride):
+            return winograd.conv3d_by_tiles(x, weight, bias)
+        wide = weight.shape[1] >= 512  # from here on bf16, too, gains: weights of one tap stay in the caches
+        if weight.shape[2] > 1 and (fp32 or wide):
+            return conv3d_by_taps(x, weight, bias, stride, padding)
     return F.conv3d(x, weight, bias, stride, (0, padding, padding))
 
 

@@ -154,7 +154,9 @@ class VidVAE(nn.Module):
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
-        self.to(memory_format=torch.channels_last_3d)  # else each convolution of a call would reorder its weights
+        for parameter in self.parameters():  # else each convolution of a call would reorder its weights
+            if parameter.ndim == 5:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
 
     @property
     def time_factor(self) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from videosyn.core.shapes import check_num_frames, check_size
 from videosyn.vidvae.causal import CausalState
+from videosyn.vidvae.scratch import SCRATCH
 
 if TYPE_CHECKING:
     from videosyn.vidvae.model import VidVAE
@@ -26,10 +27,13 @@ def encode_stream(vae: VidVAE, pieces: Iterable[Tensor], generator: torch.Genera
     UserError, after the last piece. Samples with a `generator`, otherwise the mode.
     """
     state = CausalState()
-    for frames in _whole_latent_frames(pieces, vae.time_factor):
-        check_size(frames.shape[3], frames.shape[4], vae.space_factor)
-        posterior = vae.posterior_piece(frames, state)
-        yield vae.normalise(posterior.mode() if generator is None else posterior.sample(generator))
+    try:
+        for frames in _whole_latent_frames(pieces, vae.time_factor):
+            check_size(frames.shape[3], frames.shape[4], vae.space_factor)
+            posterior = vae.posterior_piece(frames, state)
+            yield vae.normalise(posterior.mode() if generator is None else posterior.sample(generator))
+    finally:
+        SCRATCH.clear()
 
 
 def decode_stream(vae: VidVAE, pieces: Iterable[Tensor], state: CausalState | None = None) -> Iterator[Tensor]:
@@ -38,9 +42,12 @@ def decode_stream(vae: VidVAE, pieces: Iterable[Tensor], state: CausalState | No
     state: of earlier pieces of the same video; changed in place. None: the video begins.
     """
     state = CausalState() if state is None else state
-    for piece in pieces:
-        if piece.shape[2]:
-            yield vae.decode_raw(vae.denormalise(piece), state)
+    try:
+        for piece in pieces:
+            if piece.shape[2]:
+                yield vae.decode_raw(vae.denormalise(piece), state)
+    finally:
+        SCRATCH.clear()
 
 
 def split_frames(x: Tensor, frames_per_piece: int) -> Iterator[Tensor]:

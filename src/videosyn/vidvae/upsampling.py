@@ -33,7 +33,10 @@ class UpsamplingConv(CausalConv3d):
         assert not room  # frames behind a room come from norms, and none stands before this
         begins = state is None or state.begins(self)
         num_past = 1 if self.time else 2
-        past = x[:, :, :1].expand(-1, -1, num_past, -1, -1) if begins else state.last(self)
+        if state is None or begins:
+            past = x[:, :, :1].expand(-1, -1, num_past, -1, -1)
+        else:
+            past = state.last(self)
         x = torch.cat([past, x], 2)  # (B, C, past + T, H, W)
         if state is not None:
             state.keep(self, x, num_past)
