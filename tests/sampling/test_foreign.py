@@ -176,6 +176,17 @@ def test_a_film_of_several_is_the_film_made_alone_with_its_seed(folders):
     assert done == [(step, 4) for step in (1, 2, 3, 4)]
 
 
+def test_the_first_block_cache_of_diffusers_is_a_flag_too_and_goes_off_again(folders):
+    pipeline = open_pipeline(str(folders["wan"]), "cpu", "fp32")
+    exact = pipeline("a red ball", num_steps=6, **SIZE).frames
+    computed = []
+    pipeline.pipeline.transformer.blocks[1].attn1.register_forward_hook(lambda *_: computed.append(1))
+    cached = pipeline("a red ball", num_steps=6, cache_threshold=0.9, **SIZE).frames
+    assert 2 <= len(computed) < 12  # with and without the prompt, at the first step at least
+    assert not np.array_equal(cached, exact)
+    assert np.array_equal(pipeline("a red ball", num_steps=6, **SIZE).frames, exact)
+
+
 def test_our_own_folders_open_as_ours(tiny_folder):
     assert isinstance(open_pipeline(str(tiny_folder), "cpu", "fp32"), VideoSynPipeline)
 
@@ -231,6 +242,7 @@ def test_a_missing_and_a_foreign_tensor_are_refused(folders, tmp_path):
         (["--height", "40"], "WanPipeline: `height` and `width` have to be divisible by"),
         (["--image", __file__], "--image works with VideoSyn models alone"),
         (["--sampler", "euler"], "--sampler works with VideoSyn models alone"),
+        (["--guidance-interval", "0", "1"], "--guidance-interval works with VideoSyn models alone"),
     ],
 )
 def test_a_mistake_is_one_line_code_2_and_nothing_written(folders, tmp_path, capsys, words, message):

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline
 
 
+CHEAPER = ("guidance_interval", "shift", "cache_threshold")
+"""Flags that no model has a default for."""
+
+
 def run(config: GenerateConfig) -> None:
     """Generates every film of a command, writes them, and prints where they are."""
     prompts = read_prompts(config)
@@ -55,6 +59,7 @@ def run(config: GenerateConfig) -> None:
             _say(note)
         given = _given(config, complete)
         settings = asdict(complete)
+    settings |= {name: value for name in CHEAPER if (value := getattr(config, name)) is not None}
 
     with contextlib.ExitStack() as stack:
         pipeline = _open(folder, config, stack)
@@ -119,7 +124,7 @@ def _open(folder: Path, config: GenerateConfig, stack: contextlib.ExitStack) -> 
 def _check_foreign(config: GenerateConfig) -> None:
     if num_processes() > 1:
         raise UserError(f"several processes work with VideoSyn models alone: {config.model} is none")
-    for flag in ("image", "extend", "last_image", "sampler"):
+    for flag in ("image", "extend", "last_image", "sampler", "guidance_interval", "shift"):
         if getattr(config, flag) is not None:
             raise UserError(f"--{flag.replace('_', '-')} works with VideoSyn models alone: {config.model} is none")
 

@@ -89,10 +89,13 @@ class ForeignPipeline:
         seed: int = 0,
         num_videos: int = 1,
         fps: float | None = None,
+        cache_threshold: float | None = None,
         progress: Callable[[int, int], None] | None = None,
         **others: Any,
     ) -> VideoOutput:
         """As `VideoSynPipeline`'s; what is None is the pipeline's own default. Its own rules on sizes hold.
+
+        cache_threshold: of diffusers' first-block cache, the same criterion as ours.
 
         Raises UserError for what it does not take.
         """
@@ -116,6 +119,7 @@ class ForeignPipeline:
                 raise UserError(f"a {self.name} does not take {name.replace('_', '-')}: leave it out")
         steps = num_steps or self._accepts["num_inference_steps"].default
         films = []
+        self._cache(cache_threshold)
         for index, (each, own_seed) in enumerate(zip(prompts, seeds)):
 
             def count(pipeline: Any, step: int, timestep: Any, kept: dict, done: int = index * steps) -> dict:
@@ -144,6 +148,20 @@ class ForeignPipeline:
                 raise
             raise UserError(f"out of memory: {self.name} takes no less for this many frames of this size") from error
         return (np.asarray(frames, np.float32) * 255).round().clip(0, 255).astype(np.uint8)
+
+    def _cache(self, threshold: float | None) -> None:
+        """Switches the denoiser's first-block cache on, or off again."""
+        denoiser: Any = getattr(self.pipeline, "transformer", None)
+        if getattr(denoiser, "is_cache_enabled", False):
+            denoiser.disable_cache()
+        if not threshold:
+            return
+        from diffusers.hooks.first_block_cache import FirstBlockCacheConfig
+
+        try:
+            denoiser.enable_cache(FirstBlockCacheConfig(threshold=threshold))
+        except (AttributeError, ValueError, KeyError) as error:
+            raise UserError(f"a {self.name} has no first-block cache: leave out cache-threshold") from error
 
     def _fps(self) -> float:
         own = self._accepts["frame_rate"].default if "frame_rate" in self._accepts else None

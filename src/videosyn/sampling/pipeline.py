@@ -18,6 +18,7 @@ from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.diffusion.flow import FlowMatching
 from videosyn.diffusion.guidance import Guidance
 from videosyn.diffusion.objective import per_frame
+from videosyn.sampling.block_cache import maybe_cached_blocks
 from videosyn.sampling.fitting import Fit, fit, no_memory_means_user_error
 from videosyn.sampling.given import given_frames
 from videosyn.sampling.model_index import Defaults, Trained, find_model
@@ -97,6 +98,8 @@ class VideoSynPipeline:
         fps: float | None = None,
         sampler: str | None = None,
         guidance_interval: tuple[float, float] | None = None,
+        shift: float | None = None,
+        cache_threshold: float | None = None,
         image: np.ndarray | None = None,
         extend: np.ndarray | None = None,
         last_image: np.ndarray | None = None,
@@ -107,7 +110,10 @@ class VideoSynPipeline:
         num_frames: 1 + 4k (any number, where the VidVAE takes frame by frame). height, width: pixels, multiples of
         `size_multiple`. guidance: 1 switches it off.
         seed: film i draws its noise from seed + i, on the CPU, so neither the batch nor the device changes it.
-        guidance_interval: timesteps, within 0 to 1000, between which to guide. progress(done, total): after every step.
+        guidance_interval: times, within 0, clean, to 1, noise, between which to guide: outside, steps cost half.
+        shift: how much more of a flow's steps to spend where noise is strong; default as in training.
+        cache_threshold: blocks are not computed again while the first one's contribution changes by less than this
+        share from step to step (`block_cache.py`). progress(done, total): after every step.
         image, last_image: the first and the last picture, uint8 (height, width, 3). extend: a clip to go on from, uint8
         (frames, height, width, 3); the film is the clip and then new frames (`given.py` says how many).
         Raises UserError for values out of range, and where memory does not suffice.
@@ -138,7 +144,7 @@ class VideoSynPipeline:
                     *(text.features, text.mask),
                     *(negative.features, negative.mask),
                     asked.guidance,
-                    guidance_interval or (0.0, 1000.0),
+                    _timesteps(guidance_interval),
                     fps=torch.full((len(some),), asked.fps, device=self.device),
                     channels=self.objective.guided_channels if isinstance(self.objective, EpsilonDDPM) else 0,
                 )
@@ -147,17 +153,19 @@ class VideoSynPipeline:
                 if given is not None:
                     mask = given.mask.expand(len(some), -1)  # (B, t)
                     noise = torch.where(per_frame(mask), given.latents.float(), noise)
-                latents = solve(
-                    self.objective,
-                    asked.sampler,
-                    predict,
-                    noise,
-                    asked.num_steps,
-                    num_tokens,
-                    report.step,
-                    mask,
-                    some_seeds,
-                )
+                with maybe_cached_blocks(self.vdit, cache_threshold):
+                    latents = solve(
+                        self.objective,
+                        asked.sampler,
+                        predict,
+                        noise,
+                        asked.num_steps,
+                        num_tokens,
+                        report.step,
+                        mask,
+                        some_seeds,
+                        shift,
+                    )
                 frames = to_frames(self._decoded(latents.to(self.dtype), how))  # (B, T, H, W, 3)
                 films.append(frames if given is None else given.finished(frames))
             report.step()
@@ -208,6 +216,14 @@ class VideoSynPipeline:
         check_size(asked.height, asked.width, self.size_multiple)
         size = (asked.num_frames, asked.height, asked.width)
         return self.vae.config.latent_channels, *latent_shape(*size, self.vae.time_factor, self.vae.space_factor)
+
+
+def _timesteps(interval: tuple[float, float] | None) -> tuple[float, float]:
+    """Times in [0, 1] -> the timesteps in [0, 1000] that models are told."""
+    low, high = interval or (0.0, 1.0)
+    if not 0 <= low <= high <= 1:
+        raise UserError(f"guidance interval must be two ordered times within 0 and 1, got {low:g} {high:g}: use 0 0.9")
+    return 1000 * low, 1000 * high
 
 
 def draw_noise(shape: tuple[int, ...], seeds: Sequence[int]) -> Tensor:
