@@ -144,7 +144,7 @@ def test_a_request_far_outside_training_is_noted_and_the_film_is_made(command, t
         ([PROMPT, "--guidance", "-1"], "guidance must not be negative"),
         (
             [PROMPT, "--guidance-interval", "0.9", "0.1"],
-            "guidance-interval must be ordered and within 0 and 1, got 0.9",
+            "guidance-interval must be ordered within 0 and 1, got 0.9",
         ),
         ([PROMPT, "--guidance-interval", "0.1", "900"], "got 0.1 900: use 0 0.9"),
         ([PROMPT, "--shift", "0"], "shift must lie above 0 and up to 100, got 0: use 1 for none"),

@@ -1,12 +1,19 @@
 import re
+from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from videosyn.core.errors import UserError
 from videosyn.sampling.block_cache import BlockCache, cached_blocks
+from videosyn.vdit.model import VDiT
+from videosyn.vdit.presets import TINY
 
 PROMPT = "a red ball bounces on the grass"
 
@@ -109,3 +116,52 @@ def test_a_failing_run_leaves_the_model_as_it_was(tiny_pipeline):
 def test_a_negative_threshold_is_refused(tiny_pipeline):
     with pytest.raises(UserError, match=re.escape("cache threshold must be at least 0, got -0.1: use 0.1")):
         tiny_pipeline(PROMPT, cache_threshold=-0.1)
+
+
+def two_steps(model: VDiT, noisy: torch.Tensor, threshold: float) -> tuple[torch.Tensor, BlockCache]:
+    """The second step's prediction, where only the first of three frames has changed, and the cache."""
+    texts = torch.ones(1, 4, TINY.text_width), torch.ones(1, 4, dtype=torch.bool)
+    later = noisy.clone()
+    later[:, :, :1] *= 3
+    with cached_blocks(model, threshold) as cache:
+        model(noisy, torch.tensor([500.0]), *texts)
+        return model(later, torch.tensor([500.0]), *texts), cache
+
+
+def run_process(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    model = VDiT(TINY).eval()
+    model.load_state_dict(load_file(folder / "weights.safetensors"))
+    told = load_file(folder / "told.safetensors")
+    meet, patience = f"file://{folder}/meet", timedelta(seconds=30)
+    dist.init_process_group("gloo", meet, timeout=patience, rank=rank, world_size=2)
+    model.process_group = dist.group.WORLD
+    with torch.inference_mode():
+        out, cache = two_steps(model, told["noisy"], float(told["threshold"]))
+    assert cache.num_computed == 2
+    save_file({"out": out}, folder / f"{rank}.safetensors")
+    dist.destroy_process_group()
+
+
+@torch.inference_mode()
+def test_processes_that_share_a_film_decide_together(tiny_pipeline, tmp_path, monkeypatch):
+    """The second has the last frame, which changes too little: by itself it would see no reason to compute."""
+    model, changes = tiny_pipeline.vdit, []
+
+    def watch(cache, now, before):
+        for frames in (slice(None), slice(2, None)):
+            moved, were = (now - before)[:, frames].abs().mean(), before[:, frames].abs().mean()
+            changes.append(float(moved / were))
+        return torch.tensor([1.0])
+
+    noisy = torch.randn(1, TINY.latent_channels, 3, 4, 6, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(BlockCache, "_changes", watch)
+    expected, _ = two_steps(model, noisy, 0.5)
+    whole, last = changes
+    assert last < 0.8 * whole
+    threshold = torch.tensor((last + whole) / 2)
+    save_file(model.state_dict(), tmp_path / "weights.safetensors")
+    save_file({"noisy": noisy, "threshold": threshold}, tmp_path / "told.safetensors")
+    mp.spawn(run_process, (tmp_path,), nprocs=2)
+    for rank in range(2):
+        torch.testing.assert_close(load_file(tmp_path / f"{rank}.safetensors")["out"], expected, rtol=0, atol=1e-5)
