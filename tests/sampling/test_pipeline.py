@@ -205,9 +205,10 @@ def test_a_vdit_with_a_null_caption_of_its_own_is_led_away_from_it(tiny_pipeline
     config = replace(TINY, null_text_tokens=6, legacy_stdit2=legacy, qk_norm="rms")
     pipeline = VideoSynPipeline(tiny_pipeline.vae, VDiT(config), tiny_pipeline.text_encoder, EpsilonDDPM())
     text = pipeline.text_encoder.encode(["a red ball", "a ball"])
-    null = pipeline._negative(None, text)
+    read = pipeline.text_encoder.encode(["a cube"])
+    null = pipeline._negative(None, text, read)
     length = text.mask.shape[1] if legacy else 6  # Open-Sora looks at as much of it as the prompt is long
     assert torch.equal(null.features[1], pipeline.vdit.null_text[:length])
     assert torch.equal(null.mask, text.mask if legacy else torch.ones(2, 6, dtype=torch.bool))
-    asked = pipeline._negative("a cube", text)
+    asked = pipeline._negative("a cube", text, read)
     assert torch.equal(asked.features, pipeline.text_encoder.encode(["a cube"] * 2).features)

@@ -112,7 +112,7 @@ def _open(folder: Path, config: GenerateConfig, stack: contextlib.ExitStack) -> 
     from videosyn.sampling.pipeline import VideoSynPipeline
 
     device = own_device(config.device)
-    pipeline = VideoSynPipeline.from_pretrained(folder, device=device, dtype=config.dtype)
+    pipeline = VideoSynPipeline.from_pretrained(folder, device=device, dtype=config.dtype, memory=config.memory)
     if num_processes() > 1:
         import torch.distributed as dist
 
@@ -127,6 +127,8 @@ def _check_foreign(config: GenerateConfig) -> None:
     for flag in ("image", "extend", "last_image", "sampler", "guidance_interval", "shift"):
         if getattr(config, flag) is not None:
             raise UserError(f"--{flag.replace('_', '-')} works with VideoSyn models alone: {config.model} is none")
+    if config.memory != "full":
+        raise UserError(f"--memory works with VideoSyn models alone: {config.model} is none")
 
 
 def _given(config: GenerateConfig, settings: Defaults) -> dict[str, np.ndarray]:

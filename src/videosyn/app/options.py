@@ -12,6 +12,7 @@ from videosyn.core.errors import UserError
 from videosyn.core.files import check_writable
 from videosyn.core.shapes import check_num_frames, check_size
 from videosyn.core.video_file import check_suffix
+from videosyn.sampling.memory_mode import Memory
 
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
 Sampler = Literal["euler", "heun", "ab2", "ddpm", "ddim", "dpm++", "unipc"]
@@ -69,6 +70,9 @@ class GenerateConfig:
     """auto, cpu, cuda, cuda:1 or mps."""
     dtype: Dtype = "auto"
     """auto is bf16 where the machine computes in it, else fp32."""
+    memory: Memory = "full"
+    """full keeps all weights on the device; free-text loads the text encoder only to read the prompts; int8 and fp8
+    also keep the VDiT's weights in 8 bits; offload keeps them in host memory, and brings block after block."""
 
     def check(self) -> None:
         """Everything that can be checked without a model. Raises UserError."""
@@ -93,9 +97,7 @@ class GenerateConfig:
         if self.guidance_interval is not None:
             low, high = self.guidance_interval
             if not 0 <= low <= high <= 1:
-                raise UserError(
-                    f"guidance-interval must be ordered and within 0 and 1, got {low:g} {high:g}: use 0 0.9"
-                )
+                raise UserError(f"guidance-interval must be ordered within 0 and 1, got {low:g} {high:g}: use 0 0.9")
         if self.shift is not None and not 0 < self.shift <= 100:
             raise UserError(f"shift must lie above 0 and up to 100, got {self.shift:g}: use 1 for none")
         if self.cache_threshold is not None and not 0 <= self.cache_threshold <= 1:

@@ -21,8 +21,10 @@ from videosyn.diffusion.objective import per_frame
 from videosyn.sampling.block_cache import maybe_cached_blocks
 from videosyn.sampling.fitting import Fit, fit, no_memory_means_user_error
 from videosyn.sampling.given import given_frames
+from videosyn.sampling.memory_mode import MemoryMode
 from videosyn.sampling.model_index import Defaults, Trained, find_model
 from videosyn.sampling.solvers import solve
+from videosyn.sampling.text_on_demand import batch_of, encode_prompts
 from videosyn.text.features import TextEncoder, TextFeatures
 from videosyn.text.nano import NanoTextEncoder
 from videosyn.vdit.model import VDiT
@@ -56,26 +58,31 @@ class VideoSynPipeline:
         objective: FlowMatching | EpsilonDDPM,
         defaults: Defaults | None = None,
         trained: Trained | None = None,
+        memory: MemoryMode | None = None,
     ) -> None:
-        """`defaults`: what a call that leaves something out gets; `trained`: what the model has seen."""
+        """`defaults`: what a call that leaves something out gets; `trained`: what the model has seen; `memory`: how
+        `from_pretrained` was asked to keep the weights.
+        """
         self.vae = vae.eval()
         self.vdit = vdit.eval()
         self.text_encoder = text_encoder
         self.objective = objective
         self.defaults = defaults or Defaults()
         self.trained = trained or Trained()
+        self.memory = memory or MemoryMode()
 
     @classmethod
     def from_pretrained(
-        cls, name: str | os.PathLike = "nano", device: str = "auto", dtype: str = "auto"
+        cls, name: str | os.PathLike = "nano", device: str = "auto", dtype: str = "auto", memory: str = "full"
     ) -> VideoSynPipeline:
         """The shipped model "nano", a folder, or a hub id. Strict: all weights fit, or a UserError.
 
-        dtype: "auto" is bf16 on CUDA and on CPUs that compute in it, else fp32.
+        dtype: "auto" is bf16 on CUDA and on CPUs that compute in it, else fp32. memory: how the weights are kept, one
+        of "full", "free-text", "int8", "fp8", "offload", "int8-offload", "fp8-offload" (`memory_mode.py`).
         """
         from videosyn.sampling.storage import load_pipeline
 
-        return load_pipeline(cls, find_model(os.fspath(name)), device, dtype)
+        return load_pipeline(cls, find_model(os.fspath(name)), device, dtype, MemoryMode.named(memory))
 
     def save_pretrained(self, folder: str | os.PathLike, int8: bool = False) -> None:
         """Writes the folder that `from_pretrained` reads, in the diffusers layout. int8: a quarter of fp32's size."""
@@ -126,6 +133,8 @@ class VideoSynPipeline:
         seeds = [seed + index for index in range(len(prompts))]
         shape = self._latent_shape(asked)  # (Z, t, h, w)
         num_tokens = math.prod(shape[1:]) // self.vdit.config.patch_size**2
+        with no_memory_means_user_error(self, asked):
+            read = encode_prompts(self.text_encoder, [*prompts, negative_prompt or ""])
         how = fit(self, asked, len(prompts))
         size = (asked.num_frames, asked.height, asked.width)
         with no_memory_means_user_error(self, asked):
@@ -137,8 +146,8 @@ class VideoSynPipeline:
         for start in starts:
             some, some_seeds = prompts[start : start + batch], seeds[start : start + batch]
             with no_memory_means_user_error(self, asked):
-                text = self.text_encoder.encode(some)  # (B, L, E)
-                negative = self._negative(negative_prompt, text)
+                text = batch_of(read, some, self.device)  # (B, L, E)
+                negative = self._negative(negative_prompt, text, batch_of(read, [negative_prompt or ""], self.device))
                 predict = Guidance(
                     self.vdit,
                     *(text.features, text.mask),
@@ -198,14 +207,15 @@ class VideoSynPipeline:
             return self.vae.decode(latents)
         return decode_tiled(self.vae, latents, how.tiling)
 
-    def _negative(self, prompt: str | None, text: TextFeatures) -> TextFeatures:
+    def _negative(self, prompt: str | None, text: TextFeatures, read: TextFeatures) -> TextFeatures:
         """What guidance leads away from: a negative prompt, else the VDiT's own null caption, else the empty prompt.
 
-        Open-Sora 1.1 looks at as much of its null caption as the prompt is long.
+        read: features (1, M, E) of the negative or empty prompt. Open-Sora 1.1 looks at as much of its null caption as
+        the prompt is long.
         """
         batch, length = text.mask.shape
         if prompt is not None or not self.vdit.config.null_text_tokens:
-            return self.text_encoder.encode([prompt or ""] * batch)
+            return TextFeatures(read.features.expand(batch, -1, -1), read.mask.expand(batch, -1))
         features, mask = self.vdit.null_features(batch)
         if self.vdit.config.legacy_stdit2 and length <= features.shape[1]:
             return TextFeatures(features[:, :length], text.mask)
