@@ -212,3 +212,20 @@ def test_a_vdit_with_a_null_caption_of_its_own_is_led_away_from_it(tiny_pipeline
     assert torch.equal(null.mask, text.mask if legacy else torch.ones(2, 6, dtype=torch.bool))
     asked = pipeline._negative("a cube", text, read)
     assert torch.equal(asked.features, pipeline.text_encoder.encode(["a cube"] * 2).features)
+
+
+def test_learned_variances_change_the_films_of_ddpm_alone(tiny_pipeline):
+    pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    vdit = VDiT(replace(TINY, out_channels=2 * TINY.latent_channels))
+    for parameter in vdit.parameters():
+        if parameter.ndim > 1 and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    fixed, learned = (
+        VideoSynPipeline(tiny_pipeline.vae, vdit, tiny_pipeline.text_encoder, EpsilonDDPM(learned_variance=each))
+        for each in (False, True)
+    )
+    size = {"num_frames": 5, "height": 32, "width": 32, "num_steps": 4}
+    for sampler, same in (("ddim", True), ("ddpm", False)):
+        films = [each(PROMPT, sampler=sampler, **size).frames for each in (fixed, learned)]
+        assert np.array_equal(*films) == same

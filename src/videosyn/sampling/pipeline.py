@@ -142,6 +142,7 @@ class VideoSynPipeline:
         batch = how.videos_at_once
         starts = range(0, len(prompts), batch)
         report = _Progress(progress, len(starts) * (asked.num_steps + 1))
+        epsilon = self.objective if isinstance(self.objective, EpsilonDDPM) else None
         films = []
         for start in starts:
             some, some_seeds = prompts[start : start + batch], seeds[start : start + batch]
@@ -155,7 +156,8 @@ class VideoSynPipeline:
                     asked.guidance,
                     _timesteps(guidance_interval),
                     fps=torch.full((len(some),), asked.fps, device=self.device),
-                    channels=self.objective.guided_channels if isinstance(self.objective, EpsilonDDPM) else 0,
+                    channels=epsilon.guided_channels if epsilon else 0,
+                    learned_variance=epsilon is not None and epsilon.learns_variance_of(asked.sampler),
                 )
                 noise = draw_noise(shape, some_seeds).to(self.device)  # (B, Z, t, h, w)
                 mask = None
