@@ -59,16 +59,17 @@ def run(config: GenerateConfig) -> None:
             _say(note)
         given = _given(config, complete)
         settings = asdict(complete)
-    settings |= {name: value for name in CHEAPER if (value := getattr(config, name)) is not None}
+    cheaper = {name: value for name in CHEAPER if (value := getattr(config, name)) is not None}
 
     with contextlib.ExitStack() as stack:
         pipeline = _open(folder, config, stack)
-        output = _films(pipeline, prompts, config, settings, given)
+        output = _films(pipeline, prompts, config, settings | cheaper, given)
     if rank() > 0:
         return
     for note in output.notes:
         _say(note)
-    shared = {"model": config.model, **settings, "negative": config.negative}
+    shared = {"model": config.model, **settings, **cheaper, "negative": config.negative}
+    shared |= {"memory": config.memory} if config.memory != "full" else {}
     shared |= {name: str(getattr(config, name)) for name in given}
     _write(paths, output, shared)
 

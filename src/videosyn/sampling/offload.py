@@ -67,10 +67,11 @@ class BlockOffload:
             torch.cuda.current_stream(self.device).wait_stream(self.stream)
         for place, tensor in zip(self.places[number], self.here[number], strict=True):
             place.lend(tensor)
-        if self.stream is not None and number + 1 < len(self.places):
+        if self.stream is not None:
             while len(self._leaving) > 1:
                 self._forget()
-            self._fetch(number + 1)
+            if number + 1 < len(self.places):
+                self._fetch(number + 1)
 
     def _leave(self, number: int) -> None:
         for place in self.places[number]:
