@@ -28,8 +28,9 @@ SCHEDULER_KEY = "_diffusers"
 def make_scheduler(objective: Objective, sampler: str) -> Any:
     """The diffusers scheduler for our sampler's name; `from_config(scheduler.config)` of another class keeps it right.
 
-    Flow: FlowMatchEulerDiscreteScheduler for "euler" and our own heun and ab2, or dpm++ and unipc; their shift by the number of tokens is set
-    at each call. Epsilon: ddpm, ddim, dpm++, unipc; "euler", the default of new pipelines, is read as ddim.
+    Flow: FlowMatchEulerDiscreteScheduler for "euler" and our own heun and ab2, or dpm++ and unipc; their shift by the
+    number of tokens is set at each call. Epsilon: ddpm, ddim, dpm++, unipc; "euler", the default of new pipelines, is
+    read as ddim.
     """
     if isinstance(objective, EpsilonDDPM):
         return objective.scheduler("ddim" if sampler == "euler" else sampler)

@@ -40,24 +40,25 @@ class BlockCache(nn.Module):
 
     def forward(self, tokens: Tensor, *arguments: Any) -> Tensor:
         after = self.blocks[0](tokens, *arguments)
-        added = after - tokens
+        added, first, others = after - tokens, self._first, self._others
         self.num_asked += len(tokens)
-        if self._first is None or self._others is None or self._first.shape != added.shape:
-            stale = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
-            self._first, self._others = added, torch.empty_like(added)
-        else:
-            stale = self._changes(added, self._first) >= self.threshold
-        rows = stale.nonzero()[:, 0]
-        self.num_computed += len(rows)
+        if first is None or others is None or first.shape != added.shape:
+            return self._all_computed(after, added, arguments)
+        rows = (self._changes(added, first) >= self.threshold).nonzero()[:, 0]
         if len(rows) == len(tokens):
-            out = self._through(after, arguments)
-            self._first, self._others = added, out - after
-            return out
+            return self._all_computed(after, added, arguments)
         if len(rows):
             some = after[rows]
             out = self._through(some, [_rows(each, rows, len(tokens)) for each in arguments])
-            self._first[rows], self._others[rows] = added[rows], out - some
-        return after + self._others
+            first[rows], others[rows] = added[rows], out - some
+            self.num_computed += len(rows)
+        return after + others
+
+    def _all_computed(self, after: Tensor, added: Tensor, arguments: Iterable[Any]) -> Tensor:
+        out = self._through(after, arguments)
+        self._first, self._others = added, out - after
+        self.num_computed += len(after)
+        return out
 
     @property
     def share_reused(self) -> float:
