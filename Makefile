@@ -30,7 +30,8 @@ check: .venv/.dev
 bench: .venv/.dev
 	@for file in sampling_overhead startup vae_speed memory "curation_speed --minutes 60" \
 	  "curation_cuts $(if $(FOOTAGE),--footage $(FOOTAGE))" "curation_text $(FOOTAGE)" curation_table curation_kills \
-	  "paper_size_vae --rounds 1" "paper_size_vdit --depth 4"; do \
+	  "paper_size_vae --rounds 1" "paper_size_vdit --depth 4" "sampling_quality --prompts 6 --batch 2 --unjudged" \
+	  predicted_memory; do \
 	  set -- $$file; echo "== benchmarks/$$*"; name=$$1; shift; \
 	  $(BIN)/python "benchmarks/$$name.py" "$$@" || exit 1; done
 

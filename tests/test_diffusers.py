@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import shutil
@@ -26,6 +27,8 @@ from videosyn.diffusers import AutoencoderVidVAE, PromptEncoder, VDiTTransformer
 from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.sampling.pipeline import VideoSynPipeline
 from videosyn.text.t5 import T5TextEncoder
+from videosyn.vdit.model import VDiT
+from videosyn.vdit.presets import TINY
 
 PROMPT = "a red ball bounces on the grass"
 MODELS = [("vae", AutoencoderVidVAE), ("transformer", VDiTTransformer3DModel)]
@@ -101,6 +104,28 @@ def test_the_papers_objective_samples_with_its_schedulers(tiny_pipeline, num_lev
     assert latents_of(pipe, **size).isfinite().all()
     assert max(told) == 500  # of [0, 1000], whatever the number of levels
     pipe.scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
+    assert latents_of(pipe, **size).isfinite().all()
+
+
+def test_learned_variances_are_used_by_ddpm_and_by_no_other_scheduler(tiny_pipeline):
+    torch.manual_seed(0)
+    vdit = VDiT(dataclasses.replace(TINY, out_channels=2 * TINY.latent_channels))
+    torch.nn.init.normal_(vdit.final.weight, std=0.1)
+    size = {"num_frames": 5, "height": 32, "width": 32, "num_inference_steps": 3}
+    films = []
+    for learned in (False, True):
+        parts = tiny_pipeline.vae, vdit, tiny_pipeline.text_encoder, EpsilonDDPM(learned_variance=learned)
+        core = VideoSynPipeline(*parts, dataclasses.replace(tiny_pipeline.defaults, sampler="ddpm"))
+        pipe = VideoSynDiffusionPipeline.from_core(core)
+        pipe.set_progress_bar_config(disable=True)
+        films.append(latents_of(pipe, **size))
+    assert films[0].isfinite().all()
+    assert not torch.allclose(*films, atol=0.01)
+    config = pipe.scheduler.config
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(config)
+    with pytest.raises(UserError, match=r"make it by from_config\(pipe.scheduler.config, variance_type=None\)"):
+        pipe(PROMPT, **size)
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(config, variance_type=None)
     assert latents_of(pipe, **size).isfinite().all()
 
 

@@ -55,6 +55,22 @@ def test_several_films_are_numbered_and_each_can_be_made_again_alone(command, tm
     assert np.abs(again - batch).mean() < 1
 
 
+def test_cheaper_ways_change_the_film_and_are_kept_in_the_file(command, tmp_path):
+    words = ["--steps", "6", "--frames", "9", PROMPT]
+    assert command(*words, "-o", "plain.webp") == 0
+    plain = read_video(tmp_path / "plain.webp")[0]
+    for flag, name, values in (
+        ("--guidance-interval", "guidance_interval", [0.5, 1.0]),
+        ("--shift", "shift", [3.0]),
+        ("--cache-threshold", "cache_threshold", [0.9]),
+        ("--sampler", "sampler", ["ab2"]),
+    ):
+        assert command(*words, "-o", "film.webp", flag, *map(str, values)) == 0
+        settings = json.loads(read_metadata(tmp_path / "film.webp")["settings"])
+        assert settings[name] == (values if len(values) > 1 else values[0])
+        assert not np.array_equal(read_video(tmp_path / "film.webp")[0], plain)
+
+
 def test_prompts_come_from_a_file_one_a_line(command, tmp_path):
     (tmp_path / "prompts.txt").write_text("a red ball\n\n  a blue cube  \n", encoding="utf-8")
     assert command("a ball spins", "--prompts", "prompts.txt", "-o", "film.png", "--steps", "1") == 0
@@ -126,6 +142,13 @@ def test_a_request_far_outside_training_is_noted_and_the_film_is_made(command, t
         ([PROMPT, "--num-videos", "0"], "num-videos must be at least 1"),
         ([PROMPT, "--fps", "0"], "fps must lie above 0"),
         ([PROMPT, "--guidance", "-1"], "guidance must not be negative"),
+        (
+            [PROMPT, "--guidance-interval", "0.9", "0.1"],
+            "guidance-interval must be ordered within 0 and 1, got 0.9",
+        ),
+        ([PROMPT, "--guidance-interval", "0.1", "900"], "got 0.1 900: use 0 0.9"),
+        ([PROMPT, "--shift", "0"], "shift must lie above 0 and up to 100, got 0: use 1 for none"),
+        ([PROMPT, "--cache-threshold", "2"], "cache-threshold must lie within 0 and 1, got 2: use 0.1"),
         ([PROMPT, "--seed", "-1"], "seed must lie between"),
         ([PROMPT, "--frames", "many"], "Error parsing --frames"),
         ([PROMPT, "--frmaes", "17"], "--frmaes"),

@@ -145,7 +145,8 @@ def test_open_sora_becomes_a_pipeline_that_makes_films_by_its_own_rules(stdit2, 
     assert run(["convert", "open-sora-1.1", str(stdit2), str(out), *words]) == 0
     pipeline = VideoSynPipeline.from_pretrained(out, device="cpu", dtype="fp32")
     assert (pipeline.vae.time_factor, pipeline.text_encoder.max_tokens) == (1, 200)
-    assert pipeline.objective.guided_channels == 3
+    assert (pipeline.objective.guided_channels, pipeline.vdit.config.num_out_channels) == (3, 8)
+    assert pipeline.objective.learned_variance
     defaults = pipeline.defaults
     assert (defaults.num_steps, defaults.guidance, defaults.sampler, defaults.num_frames) == (100, 7.0, "ddpm", 16)
     film = tmp_path / "film.webp"

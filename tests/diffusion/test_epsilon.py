@@ -106,3 +106,58 @@ def test_beside_given_frames_the_others_are_never_told_that_they_are_given():
 
     sample_with_scheduler(EpsilonDDPM().scheduler("ddpm"), predict, torch.randn(1, 2, 3, 4, 4), 4, given)
     assert torch.equal(torch.cat(told) == 0, given.expand(4, -1))
+
+
+def learned(noisy, timestep):
+    """A model's noise, and where it wants the variance: anywhere from -1, least, to 1, largest."""
+    return torch.cat([0.9 * noisy, torch.sin(5 * noisy)], 1)
+
+
+def test_learned_variances_are_those_of_improved_ddpm(pair):
+    """arXiv 2102.09672 eq. 15 and 10 to 12, over 8 of the 1,000 levels, written out."""
+    objective = EpsilonDDPM(learned_variance=True)
+    start = pair[0][:1]
+    out = sample_with_scheduler(
+        objective.scheduler("ddpm"), learned, start, 8, generator=[torch.Generator().manual_seed(3)]
+    )
+
+    share = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
+    levels = torch.linspace(0, 999, 8).round().long().flip(0)
+    assert levels[0] == 999  # Open-Sora's steps begin at the last level and end at the first
+    assert levels[-1] == 0
+    draws, noisy = torch.Generator().manual_seed(3), start.double()
+    for now, after in zip(levels, [*levels[1:], None]):
+        kept, before = share[now], torch.tensor(1.0) if after is None else share[after]
+        beta = 1 - kept / before
+        noise, wish = learned(noisy, None).chunk(2, 1)
+        clean = (noisy - (1 - kept).sqrt() * noise) / kept.sqrt()
+        mean = (before.sqrt() * beta * clean + (kept / before).sqrt() * (1 - before) * noisy) / (1 - kept)
+        if after is not None:
+            least, largest = (beta * (1 - before) / (1 - kept)).log(), beta.log()
+            spread = ((wish + 1) / 2 * largest + (1 - wish) / 2 * least).exp().sqrt()
+            mean = mean + spread * torch.randn(start.shape, generator=draws)
+        noisy = mean
+    torch.testing.assert_close(out.double(), noisy, rtol=1e-3, atol=1e-4)
+
+
+def test_learned_variances_are_those_of_diffusers(pair):
+    from diffusers import DDPMScheduler
+
+    theirs = DDPMScheduler(beta_end=0.02, variance_type="learned_range", clip_sample=False, timestep_spacing="linspace")
+    theirs.set_timesteps(6)
+    latents, generator = pair[0], torch.Generator().manual_seed(3)
+    for level in theirs.timesteps:
+        latents = theirs.step(learned(latents, None), level, latents, generator=generator).prev_sample
+    ours = EpsilonDDPM(learned_variance=True).scheduler("ddpm")
+    out = sample_with_scheduler(ours, learned, pair[0], 6, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(out, latents)
+    fixed = EpsilonDDPM().scheduler("ddpm")
+    noise = lambda noisy, timestep: learned(noisy, timestep)[:, :3]  # noqa: E731
+    plain = sample_with_scheduler(fixed, noise, pair[0], 6, generator=torch.Generator().manual_seed(3))
+    assert not torch.allclose(out, plain, atol=0.1)
+
+
+def test_only_ddpm_asks_for_learned_variances():
+    assert EpsilonDDPM(learned_variance=True).learns_variance_of("ddpm")
+    assert not EpsilonDDPM(learned_variance=True).learns_variance_of("ddim")
+    assert not EpsilonDDPM().learns_variance_of("ddpm")

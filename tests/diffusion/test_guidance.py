@@ -84,3 +84,14 @@ def test_channels_that_are_not_guided_are_the_prompts(guidance):
     assert torch.equal(some[:, :3], whole[:, :3])
     assert torch.equal(some[:, 3:], alone[:, 3:])
     assert not torch.equal(whole[:, 3:], alone[:, 3:])
+
+
+@pytest.mark.parametrize("channels", [0, 3])
+def test_a_learned_variance_is_the_prompts_own(guidance, channels):
+    latents, timestep = torch.rand(2, 4, 1, 2, 2), torch.full((2,), 500.0)
+    told = replace(guidance, learned_variance=True, channels=channels)
+    out = told(latents, timestep)
+    assert out.shape == (2, 8, 1, 2, 2)
+    assert torch.equal(out[:, :4], replace(guidance, channels=channels)(latents, timestep))
+    assert torch.equal(out[:, 4:], latents)  # the model's second half
+    assert replace(told, scale=1.0)(latents, timestep).shape == out.shape

@@ -13,7 +13,7 @@ from videosyn.app.cli import run
 from videosyn.core.errors import UserError
 from videosyn.core.video_file import read_metadata, read_video
 from videosyn.evaluation.sources import open_any_vae, reconstruct
-from videosyn.sampling.foreign import ForeignPipeline, ForeignVae, open_pipeline
+from videosyn.sampling.foreign import ForeignPipeline, ForeignVae, open_foreign_vae, open_pipeline
 from videosyn.sampling.pipeline import VideoSynPipeline
 
 SIZE = {"num_frames": 9, "height": 32, "width": 32}
@@ -176,6 +176,17 @@ def test_a_film_of_several_is_the_film_made_alone_with_its_seed(folders):
     assert done == [(step, 4) for step in (1, 2, 3, 4)]
 
 
+def test_the_first_block_cache_of_diffusers_is_a_flag_too_and_goes_off_again(folders):
+    pipeline = open_pipeline(str(folders["wan"]), "cpu", "fp32")
+    exact = pipeline("a red ball", num_steps=6, **SIZE).frames
+    computed = []
+    pipeline.pipeline.transformer.blocks[1].attn1.register_forward_hook(lambda *_: computed.append(1))
+    cached = pipeline("a red ball", num_steps=6, cache_threshold=0.9, **SIZE).frames
+    assert 2 <= len(computed) < 12  # with and without the prompt, at the first step at least
+    assert not np.array_equal(cached, exact)
+    assert np.array_equal(pipeline("a red ball", num_steps=6, **SIZE).frames, exact)
+
+
 def test_our_own_folders_open_as_ours(tiny_folder):
     assert isinstance(open_pipeline(str(tiny_folder), "cpu", "fp32"), VideoSynPipeline)
 
@@ -187,6 +198,90 @@ def test_the_vae_of_any_folder_reconstructs(folders, name):
     video = torch.rand(1, 3, 9, 32, 32) * 2 - 1
     with torch.inference_mode():
         assert vae.decode(vae.encode(video)).shape == video.shape
+
+
+def hunyuan_vae():
+    from diffusers import AutoencoderKLHunyuanVideo
+
+    return AutoencoderKLHunyuanVideo(
+        latent_channels=4,
+        down_block_types=("HunyuanVideoDownBlock3D",) * 4,
+        up_block_types=("HunyuanVideoUpBlock3D",) * 4,
+        block_out_channels=(8, 8, 8, 8),
+        layers_per_block=1,
+        norm_num_groups=4,
+    )
+
+
+def wan_vae():
+    from diffusers import AutoencoderKLWan
+
+    mean, std = [0.5, -1.0, 2.0, 0.0], [2.0, 0.5, 1.0, 4.0]
+    return AutoencoderKLWan(
+        base_dim=3,
+        z_dim=4,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True],
+        latents_mean=mean,
+        latents_std=std,
+    )
+
+
+def ltx_vae(t5):
+    vae = ltx(*t5).vae
+    vae.latents_mean.copy_(torch.linspace(-1, 1, 8))
+    vae.latents_std.copy_(torch.linspace(1, 3, 8))
+    return vae
+
+
+@pytest.fixture(scope="module")
+def vae_folders(t5, tmp_path_factory) -> dict[str, Path]:
+    found = {}
+    torch.manual_seed(0)
+    vaes = {"wan": wan_vae(), "ltx": ltx_vae(t5), "cogvideox": cogvideox(*t5).vae, "hunyuan": hunyuan_vae()}
+    for name, vae in vaes.items():
+        found[name] = tmp_path_factory.mktemp(f"{name}_vae")
+        vae.save_pretrained(found[name])
+    return found
+
+
+def as_its_pipelines_do(name: str, vae, raw: torch.Tensor) -> torch.Tensor:
+    from diffusers import LTXPipeline
+
+    if name == "wan":
+        mean, std = (torch.tensor(vae.config[key]).view(1, -1, 1, 1, 1) for key in ("latents_mean", "latents_std"))
+        return (raw - mean) / std
+    if name == "ltx":
+        return LTXPipeline._normalize_latents(raw, vae.latents_mean, vae.latents_std, vae.config.scaling_factor)
+    return raw * vae.config.scaling_factor
+
+
+@pytest.mark.parametrize(
+    ("name", "factors"),
+    [("wan", (4, 4, 8)), ("ltx", (8, 4, 4)), ("cogvideox", (4, 4, 8)), ("hunyuan", (4, 4, 8))],
+)
+@torch.inference_mode()
+def test_any_video_vae_encodes_and_decodes_in_our_axes(vae_folders, name, factors):
+    vae = open_foreign_vae(str(vae_folders[name]), "cpu", "fp32")
+    assert (vae.latent_channels, vae.time_factor, vae.space_factor) == factors
+    video = torch.rand(2, 3, 9, 32, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    latents = vae.encode(video)
+    frames = 1 + 8 // vae.time_factor
+    assert latents.shape == (2, vae.latent_channels, frames, 32 // vae.space_factor, 48 // vae.space_factor)
+    raw = vae.vae.encode(video).latent_dist.mode()
+    torch.testing.assert_close(latents, as_its_pipelines_do(name, vae.vae, raw))
+    assert not torch.allclose(latents, raw, atol=1e-3)
+    decoded = vae.decode(latents)
+    assert decoded.shape == video.shape
+    torch.testing.assert_close(decoded, vae.vae.decode(raw).sample, rtol=1e-3, atol=1e-4)
+
+
+def test_the_vae_of_a_pipeline_is_found_and_what_is_none_refused(folders, tmp_path):
+    assert type(open_foreign_vae(str(folders["wan"]), "cpu", "bf16").vae).__name__ == "AutoencoderKLWan"
+    (tmp_path / "config.json").write_text('{"_class_name": "WanTransformer3DModel"}')
+    with pytest.raises(UserError, match="holds a WanTransformer3DModel, neither a VidVAE nor one of diffusers'"):
+        open_foreign_vae(str(tmp_path))
 
 
 def test_an_image_vae_takes_a_video_frame_by_frame(tmp_path):
@@ -203,7 +298,10 @@ def test_an_image_vae_takes_a_video_frame_by_frame(tmp_path):
     video = torch.rand(1, 3, 3, 16, 16) * 2 - 1
     with torch.inference_mode():
         expected = image_vae.decode(image_vae.encode(video[:, :, 1]).latent_dist.mode()).sample
-        torch.testing.assert_close(vae.decode(vae.encode(video))[:, :, 1], expected)
+        torch.testing.assert_close(vae.decode(vae.encode(video))[:, :, 1], expected, rtol=1e-4, atol=1e-5)
+        raw = image_vae.encode(video[:, :, 1]).latent_dist.mode()
+        torch.testing.assert_close(vae.encode(video)[:, :, 1], raw * 0.18215)
+    assert (vae.time_factor, vae.space_factor, vae.latent_channels) == (1, 2, 4)
 
 
 def test_frames_that_a_vae_does_not_give_back_are_refused(folders):
@@ -231,6 +329,7 @@ def test_a_missing_and_a_foreign_tensor_are_refused(folders, tmp_path):
         (["--height", "40"], "WanPipeline: `height` and `width` have to be divisible by"),
         (["--image", __file__], "--image works with VideoSyn models alone"),
         (["--sampler", "euler"], "--sampler works with VideoSyn models alone"),
+        (["--guidance-interval", "0", "1"], "--guidance-interval works with VideoSyn models alone"),
     ],
 )
 def test_a_mistake_is_one_line_code_2_and_nothing_written(folders, tmp_path, capsys, words, message):

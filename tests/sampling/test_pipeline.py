@@ -60,7 +60,7 @@ def test_prompt_guidance_and_negative_prompt_each_change_the_film(tiny_pipeline)
     assert not np.array_equal(base, tiny_pipeline("a blue cube").frames)
     assert not np.array_equal(base, tiny_pipeline(PROMPT, guidance=1.0).frames)
     assert not np.array_equal(base, tiny_pipeline(PROMPT, negative_prompt="a blue cube").frames)
-    assert not np.array_equal(base, tiny_pipeline(PROMPT, guidance_interval=(0.0, 500.0)).frames)
+    assert not np.array_equal(base, tiny_pipeline(PROMPT, guidance_interval=(0.0, 0.5)).frames)
 
 
 def test_batches_split_for_memory_give_the_same_films(tiny_pipeline, monkeypatch):
@@ -88,7 +88,7 @@ def test_frames_outside_the_range_are_clipped():
         ({"num_steps": 0}, "num_steps must be at least 1"),
         ({"num_videos": 0}, "num_videos must be at least 1"),
         ({"guidance": -1.0}, "guidance must"),
-        ({"sampler": "ddim"}, "a flow model's sampler must be euler, dpm++, unipc, got 'ddim'"),
+        ({"sampler": "ddim"}, "a flow model's sampler must be euler, heun, ab2, dpm++, unipc, got 'ddim'"),
         ({"sampler": "rk4"}, "sampler must be"),
     ],
 )
@@ -205,9 +205,27 @@ def test_a_vdit_with_a_null_caption_of_its_own_is_led_away_from_it(tiny_pipeline
     config = replace(TINY, null_text_tokens=6, legacy_stdit2=legacy, qk_norm="rms")
     pipeline = VideoSynPipeline(tiny_pipeline.vae, VDiT(config), tiny_pipeline.text_encoder, EpsilonDDPM())
     text = pipeline.text_encoder.encode(["a red ball", "a ball"])
-    null = pipeline._negative(None, text)
+    read = pipeline.text_encoder.encode(["a cube"])
+    null = pipeline._negative(None, text, read)
     length = text.mask.shape[1] if legacy else 6  # Open-Sora looks at as much of it as the prompt is long
     assert torch.equal(null.features[1], pipeline.vdit.null_text[:length])
     assert torch.equal(null.mask, text.mask if legacy else torch.ones(2, 6, dtype=torch.bool))
-    asked = pipeline._negative("a cube", text)
+    asked = pipeline._negative("a cube", text, read)
     assert torch.equal(asked.features, pipeline.text_encoder.encode(["a cube"] * 2).features)
+
+
+def test_learned_variances_change_the_films_of_ddpm_alone(tiny_pipeline):
+    pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    vdit = VDiT(replace(TINY, out_channels=2 * TINY.latent_channels))
+    for parameter in vdit.parameters():
+        if parameter.ndim > 1 and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    fixed, learned = (
+        VideoSynPipeline(tiny_pipeline.vae, vdit, tiny_pipeline.text_encoder, EpsilonDDPM(learned_variance=each))
+        for each in (False, True)
+    )
+    size = {"num_frames": 5, "height": 32, "width": 32, "num_steps": 4}
+    for sampler, same in (("ddim", True), ("ddpm", False)):
+        films = [each(PROMPT, sampler=sampler, **size).frames for each in (fixed, learned)]
+        assert np.array_equal(*films) == same

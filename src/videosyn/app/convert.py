@@ -54,12 +54,14 @@ def run_pixart(options: TransformerOptions) -> None:
 def run_open_sora(options: TransformerOptions) -> None:
     """Writes a pipeline that samples by Open-Sora 1.1's rules: image VAE frame by frame, 100 steps of DDPM, guidance 7.
 
-    Its learned variances are not used: the steps have DDPM's fixed small ones.
+    The steps' variances are those that it learned, where it has channels for them, as the published model does.
     """
     checkpoint = read_checkpoint(options.source, "transformer")
     vdit = stdit2_to_vdit(checkpoint, options.heads, options.base_size)
     defaults = Defaults(num_frames=16, height=240, width=432, num_steps=100, guidance=7.0, fps=8.0, sampler="ddpm")
-    _save(options, vdit, 0, OPEN_SORA_TOKENS, EpsilonDDPM(guided_channels=3), defaults, Trained())
+    learned = vdit.config.num_out_channels == 2 * vdit.config.latent_channels
+    objective = EpsilonDDPM(guided_channels=3, learned_variance=learned)
+    _save(options, vdit, 0, OPEN_SORA_TOKENS, objective, defaults, Trained())
     _report(options.output, checkpoint, vdit)
 
 

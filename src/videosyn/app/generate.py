@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline
 
 
+CHEAPER = ("guidance_interval", "shift", "cache_threshold")
+"""Flags that no model has a default for."""
+
+
 def run(config: GenerateConfig) -> None:
     """Generates every film of a command, writes them, and prints where they are."""
     prompts = read_prompts(config)
@@ -55,15 +59,17 @@ def run(config: GenerateConfig) -> None:
             _say(note)
         given = _given(config, complete)
         settings = asdict(complete)
+    cheaper = {name: value for name in CHEAPER if (value := getattr(config, name)) is not None}
 
     with contextlib.ExitStack() as stack:
         pipeline = _open(folder, config, stack)
-        output = _films(pipeline, prompts, config, settings, given)
+        output = _films(pipeline, prompts, config, settings | cheaper, given)
     if rank() > 0:
         return
     for note in output.notes:
         _say(note)
-    shared = {"model": config.model, **settings, "negative": config.negative}
+    shared = {"model": config.model, **settings, **cheaper, "negative": config.negative}
+    shared |= {"memory": config.memory} if config.memory != "full" else {}
     shared |= {name: str(getattr(config, name)) for name in given}
     _write(paths, output, shared)
 
@@ -107,7 +113,7 @@ def _open(folder: Path, config: GenerateConfig, stack: contextlib.ExitStack) -> 
     from videosyn.sampling.pipeline import VideoSynPipeline
 
     device = own_device(config.device)
-    pipeline = VideoSynPipeline.from_pretrained(folder, device=device, dtype=config.dtype)
+    pipeline = VideoSynPipeline.from_pretrained(folder, device=device, dtype=config.dtype, memory=config.memory)
     if num_processes() > 1:
         import torch.distributed as dist
 
@@ -119,9 +125,11 @@ def _open(folder: Path, config: GenerateConfig, stack: contextlib.ExitStack) -> 
 def _check_foreign(config: GenerateConfig) -> None:
     if num_processes() > 1:
         raise UserError(f"several processes work with VideoSyn models alone: {config.model} is none")
-    for flag in ("image", "extend", "last_image", "sampler"):
+    for flag in ("image", "extend", "last_image", "sampler", "guidance_interval", "shift"):
         if getattr(config, flag) is not None:
             raise UserError(f"--{flag.replace('_', '-')} works with VideoSyn models alone: {config.model} is none")
+    if config.memory != "full":
+        raise UserError(f"--memory works with VideoSyn models alone: {config.model} is none")
 
 
 def _given(config: GenerateConfig, settings: Defaults) -> dict[str, np.ndarray]:

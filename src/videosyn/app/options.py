@@ -12,9 +12,10 @@ from videosyn.core.errors import UserError
 from videosyn.core.files import check_writable
 from videosyn.core.shapes import check_num_frames, check_size
 from videosyn.core.video_file import check_suffix
+from videosyn.sampling.memory_mode import Memory
 
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
-Sampler = Literal["euler", "ddpm", "ddim", "dpm++", "unipc"]
+Sampler = Literal["euler", "heun", "ab2", "ddpm", "ddim", "dpm++", "unipc"]
 SMALLEST_PX = 8  # every VidVAE divides sides by 8 or more; the model asks for its own multiple later
 
 
@@ -51,18 +52,27 @@ class GenerateConfig:
     """Sampling steps; fewer are faster and coarser."""
     guidance: Annotated[float | None, arg(metavar="FLOAT")] = None
     """How strongly the prompt pulls; 1 switches guidance off."""
+    guidance_interval: Annotated[tuple[float, float] | None, arg(metavar="LOW HIGH")] = None
+    """Times between 0, clean, and 1, noise, at which to guide; steps outside cost half."""
     negative: Annotated[str | None, arg(metavar="TEXT")] = None
     """What the film should not show."""
     seed: int = 0
     """The first film's seed; the next ones count up. The same seed gives the same frames."""
     num_videos: int = 1
     """Films a prompt."""
-    sampler: Annotated[Sampler | None, arg(metavar="{euler,ddpm,ddim,dpm++,unipc}")] = None
-    """euler, dpm++, unipc for flow models; ddpm, ddim, dpm++, unipc for the paper's. All but euler need diffusers."""
+    sampler: Annotated[Sampler | None, arg(metavar="{euler,heun,ab2,ddpm,ddim,dpm++,unipc}")] = None
+    """euler, heun, ab2, dpm++, unipc for flow models; ddpm, ddim, dpm++, unipc, through diffusers, for the paper's."""
+    shift: Annotated[float | None, arg(metavar="FLOAT")] = None
+    """Of a flow's steps: above 1 more of them where noise is strong; left out as in training."""
+    cache_threshold: Annotated[float | None, arg(metavar="FLOAT")] = None
+    """Keep blocks' results from step to step while the first block's changes by less than this share, such as 0.1."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     dtype: Dtype = "auto"
     """auto is bf16 where the machine computes in it, else fp32."""
+    memory: Memory = "full"
+    """full keeps all weights on the device; free-text loads the text encoder only to read the prompts; int8 and fp8
+    also keep the VDiT's weights in 8 bits; offload keeps them in host memory, and brings block after block."""
 
     def check(self) -> None:
         """Everything that can be checked without a model. Raises UserError."""
@@ -84,6 +94,14 @@ class GenerateConfig:
             raise UserError(f"fps must lie above 0 and up to 240, got {self.fps:g}: use 8")
         if self.guidance is not None and self.guidance < 0:
             raise UserError(f"guidance must not be negative, got {self.guidance:g}: use 1 or more")
+        if self.guidance_interval is not None:
+            low, high = self.guidance_interval
+            if not 0 <= low <= high <= 1:
+                raise UserError(f"guidance-interval must be ordered within 0 and 1, got {low:g} {high:g}: use 0 0.9")
+        if self.shift is not None and not 0 < self.shift <= 100:
+            raise UserError(f"shift must lie above 0 and up to 100, got {self.shift:g}: use 1 for none")
+        if self.cache_threshold is not None and not 0 <= self.cache_threshold <= 1:
+            raise UserError(f"cache-threshold must lie within 0 and 1, got {self.cache_threshold:g}: use 0.1")
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed must lie between 0 and 2^63 - 1, got {self.seed}: use 0")
 

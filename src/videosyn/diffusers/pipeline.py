@@ -225,7 +225,13 @@ class VideoSynDiffusionPipeline(DiffusionPipeline):
         null = text if asked.guidance == 1 else self._encode(negatives, device)
         rate = torch.full((len(prompts),), asked.fps, device=device)
         predict = Guidance(
-            self._transform, text.features, text.mask, null.features, null.mask, asked.guidance, fps=rate
+            self._transform,
+            *(text.features, text.mask),
+            *(null.features, null.mask),
+            asked.guidance,
+            fps=rate,
+            channels=getattr(self.objective, "guided_channels", 0),
+            learned_variance=self.scheduler.config.get("variance_type") == "learned_range",
         )
         noisy = self._begin((len(prompts), *shape), generator, latents, device)  # (N, Z, t, h, w), float32
         told = 1000 / self.scheduler.config["num_train_timesteps"]  # models are told times in [0, 1000]

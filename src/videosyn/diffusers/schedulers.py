@@ -10,6 +10,7 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
@@ -27,8 +28,9 @@ SCHEDULER_KEY = "_diffusers"
 def make_scheduler(objective: Objective, sampler: str) -> Any:
     """The diffusers scheduler for our sampler's name; `from_config(scheduler.config)` of another class keeps it right.
 
-    Flow: FlowMatchEulerDiscreteScheduler for "euler", or dpm++ and unipc; their shift by the number of tokens is set
-    at each call. Epsilon: ddpm, ddim, dpm++, unipc; "euler", the default of new pipelines, is read as ddim.
+    Flow: FlowMatchEulerDiscreteScheduler for "euler" and our own heun and ab2, or dpm++ and unipc; their shift by the
+    number of tokens is set at each call. Epsilon: ddpm, ddim, dpm++, unipc; "euler", the default of new pipelines, is
+    read as ddim.
     """
     if isinstance(objective, EpsilonDDPM):
         return objective.scheduler("ddim" if sampler == "euler" else sampler)
@@ -36,7 +38,7 @@ def make_scheduler(objective: Objective, sampler: str) -> Any:
     scheduler.register_to_config(  # what the multistep schedulers ask for, and so take over from this config
         _class_name=type(scheduler).__name__, use_flow_sigmas=True, prediction_type="flow_prediction"
     )
-    if sampler == "euler":
+    if sampler in ("euler", "heun", "ab2"):
         return scheduler
     if sampler not in ("dpm++", "unipc"):
         raise UserError(f"a flow model's sampler must be euler, dpm++ or unipc, got {sampler!r}: use euler")
@@ -74,6 +76,11 @@ def check_fits(scheduler: Any, objective: Objective) -> None:
         fits = fits or isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
     else:
         fits = predicts == "epsilon" and not config.get("use_flow_sigmas")
+    if config.get("variance_type") == "learned_range" and not isinstance(scheduler, DDPMScheduler):
+        raise UserError(
+            f"{type(scheduler).__name__} does not use this model's learned variances: "
+            "make it by from_config(pipe.scheduler.config, variance_type=None)"
+        )
     if fits:
         return
     raise UserError(

@@ -40,6 +40,9 @@ class EpsilonDDPM:
     """variance added at the last; between them linear"""
     guided_channels: int = 0
     """latent channels that guidance acts on, from the first; 0: all. Open-Sora 1.1 guides three of four"""
+    learned_variance: bool = False
+    """the model's second half of channels says where each step's variance lies between the least and the largest that
+    make sense (arXiv 2102.09672 eq. 15); only ddpm draws noise, and so asks. Levels are spread evenly from the last"""
 
     def __post_init__(self) -> None:
         if self.num_levels < 1:
@@ -76,13 +79,20 @@ class EpsilonDDPM:
             raise UserError(f"sampler must be one of {', '.join(SCHEDULERS)}, got {name!r}")
         import diffusers  # seconds to import; only users of these samplers pay
 
+        options: dict[str, Any] = {"clip_sample": False} if name in ("ddpm", "ddim") else {}  # latents exceed 1
+        if self.learns_variance_of(name):
+            options |= {"variance_type": "learned_range", "timestep_spacing": "linspace"}
         return getattr(diffusers, SCHEDULERS[name])(
             num_train_timesteps=self.num_levels,
             beta_start=self.beta_start,
             beta_end=self.beta_end,
             beta_schedule="linear",
-            **({"clip_sample": False} if name in ("ddpm", "ddim") else {}),  # latents are not bounded by 1
+            **options,
         )
+
+    def learns_variance_of(self, sampler: str) -> bool:
+        """Whether this sampler takes the model's second half of channels."""
+        return self.learned_variance and sampler == "ddpm"
 
     def _level(self, times: Tensor) -> Tensor:
         return (times * self.num_levels).long().clamp(0, self.num_levels - 1)

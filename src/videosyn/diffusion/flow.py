@@ -33,8 +33,7 @@ class FlowMatching:
 
         More tokens say the same more often, so more noise is needed to hide it; training and sampling shift alike.
         """
-        ratio = (num_tokens / self.base_tokens) ** 0.5
-        return ratio * times / (1 + (ratio - 1) * times)
+        return shifted(times, self.shift_ratio(num_tokens))
 
     def draw_times(self, batch: int, num_tokens: int, generator: torch.Generator, device: torch.device) -> Tensor:
         logits = self.logit_mean + self.logit_std * torch.randn(batch, generator=generator, device=generator.device)
@@ -50,8 +49,22 @@ class FlowMatching:
     def timestep(self, times: Tensor) -> Tensor:
         return 1000 * times
 
-    def sampling_times(self, num_steps: int, num_tokens: int) -> Tensor:
-        """(num_steps + 1,) float32 from 1 down to 0, shifted as in training."""
+    def sampling_times(self, num_steps: int, num_tokens: int, shift: float | None = None) -> Tensor:
+        """(num_steps + 1,) float32 from 1 down to 0, shifted as in training, or by the ratio that is asked for."""
         if num_steps < 1:
             raise UserError(f"steps must be at least 1, got {num_steps}")
-        return self.shift(torch.linspace(1, 0, num_steps + 1), num_tokens)
+        times = torch.linspace(1, 0, num_steps + 1)
+        if shift is None:
+            return self.shift(times, num_tokens)
+        return shifted(times, shift)
+
+    def shift_ratio(self, num_tokens: int) -> float:
+        """The ratio by which odds of noise against signal are raised for clips of `num_tokens`."""
+        return (num_tokens / self.base_tokens) ** 0.5
+
+
+def shifted(times: Tensor, ratio: float) -> Tensor:
+    """Times with their odds t / (1 - t) multiplied by `ratio`: above 1, more steps where noise is strong."""
+    if not ratio > 0:
+        raise UserError(f"shift must be above 0, got {ratio:g}: use 1 for none, 3 for large videos")
+    return ratio * times / (1 + (ratio - 1) * times)

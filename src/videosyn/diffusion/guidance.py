@@ -38,6 +38,8 @@ class Guidance:
     """(B, 2) pixels, where they differ from the latents' own"""
     channels: int = 0
     """latent channels, from the first, that are guided; the prompt alone decides the others. 0: all"""
+    learned_variance: bool = False
+    """also return what else the model predicts, its learned variance, as the prompt alone has it: (B, 2 Z, t, h, w)"""
 
     def __post_init__(self) -> None:
         if self.scale < 0:
@@ -47,19 +49,21 @@ class Guidance:
 
     def __call__(self, latents: Tensor, timestep: Tensor) -> Tensor:
         channels = latents.shape[1]  # a model with learned variance returns more
+        kept = None if self.learned_variance else channels
         now = float(timestep.max())
         if self.scale == 1 or not self.interval[0] <= now <= self.interval[1]:
             out = self.model(latents, timestep, self.text, self.text_mask, self.fps, self.height_width)
-            return out[:, :channels]
+            return out[:, :kept]
         longest = max(self.text.shape[1], self.null.shape[1])
         text = torch.cat([_pad(self.text, longest), _pad(self.null, longest)])  # (2B, L, E)
         mask = torch.cat([_pad(self.text_mask, longest), _pad(self.null_mask, longest)])
         fps = None if self.fps is None else _twice(self.fps)
         height_width = None if self.height_width is None else _twice(self.height_width)
         out = self.model(_twice(latents), _twice(timestep), text, mask, fps, height_width)
-        cond, uncond = out[:, :channels].chunk(2)
-        guided = uncond + self.scale * (cond - uncond)
-        return torch.cat([guided[:, : self.channels], cond[:, self.channels :]], 1) if self.channels else guided
+        cond, uncond = out[:, :kept].chunk(2)
+        moved = self.channels or channels
+        guided = uncond[:, :moved] + self.scale * (cond[:, :moved] - uncond[:, :moved])
+        return torch.cat([guided, cond[:, moved:]], 1) if moved < cond.shape[1] else guided
 
 
 def _twice(x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,10 +90,13 @@ class ForeignPipeline:
         seed: int = 0,
         num_videos: int = 1,
         fps: float | None = None,
+        cache_threshold: float | None = None,
         progress: Callable[[int, int], None] | None = None,
         **others: Any,
     ) -> VideoOutput:
         """As `VideoSynPipeline`'s; what is None is the pipeline's own default. Its own rules on sizes hold.
+
+        cache_threshold: of diffusers' first-block cache, the same criterion as ours.
 
         Raises UserError for what it does not take.
         """
@@ -116,6 +120,7 @@ class ForeignPipeline:
                 raise UserError(f"a {self.name} does not take {name.replace('_', '-')}: leave it out")
         steps = num_steps or self._accepts["num_inference_steps"].default
         films = []
+        self._cache(cache_threshold)
         for index, (each, own_seed) in enumerate(zip(prompts, seeds)):
 
             def count(pipeline: Any, step: int, timestep: Any, kept: dict, done: int = index * steps) -> dict:
@@ -145,15 +150,44 @@ class ForeignPipeline:
             raise UserError(f"out of memory: {self.name} takes no less for this many frames of this size") from error
         return (np.asarray(frames, np.float32) * 255).round().clip(0, 255).astype(np.uint8)
 
+    def _cache(self, threshold: float | None) -> None:
+        """Switches the denoiser's first-block cache on, or off again."""
+        denoiser: Any = getattr(self.pipeline, "transformer", None)
+        if getattr(denoiser, "is_cache_enabled", False):
+            denoiser.disable_cache()
+        if not threshold:
+            return
+        from diffusers.hooks.first_block_cache import FirstBlockCacheConfig
+
+        try:
+            denoiser.enable_cache(FirstBlockCacheConfig(threshold=threshold))
+        except (AttributeError, ValueError, KeyError) as error:
+            raise UserError(f"a {self.name} has no first-block cache: leave out cache-threshold") from error
+
     def _fps(self) -> float:
         own = self._accepts["frame_rate"].default if "frame_rate" in self._accepts else None
         return float(own or next((fps for name, fps in FPS.items() if self.name.startswith(name)), FPS_ELSE))
 
 
-class ForeignVae(nn.Module):
-    """A diffusers `AutoencoderKL*` as a VidVAE is used: video (B, 3, T, H, W) in [-1, 1] to latents and back.
+def open_foreign_vae(name: str, device: str = "auto", dtype: str = "auto") -> ForeignVae:
+    """A diffusers `AutoencoderKL*`: its own folder, or that or the hub id of a pipeline it is part of. On the device.
 
-    One for images takes a video frame by frame.
+    Raises UserError where there is none, or it does not load whole.
+    """
+    folder = Path(name)
+    if not (folder / "config.json").is_file():
+        folder = find_model(name)
+        folder = folder if (folder / "config.json").is_file() else folder / "vae"
+    place = pick_device(device)
+    return ForeignVae.from_pretrained(folder).to(place, pick_dtype(dtype, place))
+
+
+class ForeignVae(nn.Module):
+    """A diffusers `AutoencoderKL*` as a VidVAE is used: video (B, 3, T, H, W) in [-1, 1] to normalised latents
+    (B, Z, t, h, w) and back.
+
+    Latents are normalised as its own pipelines do it, so that those of a cache are what its denoisers see. One for
+    images takes a video frame by frame.
     """
 
     def __init__(self, vae: Any) -> None:
@@ -179,19 +213,74 @@ class ForeignVae(nn.Module):
         _check_complete(vae, folder)
         return cls(vae.eval())
 
+    @property
+    def latent_channels(self) -> int:
+        """Z."""
+        return self._latent_sizes[0]
+
+    @property
+    def time_factor(self) -> int:
+        """T = 1 + time_factor * (t - 1)."""
+        return self._latent_sizes[1]
+
+    @property
+    def space_factor(self) -> int:
+        """Pixels to a latent pixel, along height and along width."""
+        return self._latent_sizes[2]
+
+    @cached_property
+    def _latent_sizes(self) -> tuple[int, int, int]:
+        """Found by encoding a small black video: configs tell it under many names, and not always rightly."""
+        frames, side = 17, 64
+        video = next(self.vae.parameters()).new_zeros(1, 3, frames, side, side)
+        with torch.no_grad():
+            _, channels, latent_frames, height, _ = self.encode(video).shape
+        return channels, 1 if latent_frames == frames else (frames - 1) // (latent_frames - 1), side // height
+
     def encode(self, video: Tensor) -> Tensor:
-        """The posterior's modes, as the VAE gives them. A UserError for sizes that it does not take."""
+        """The posterior's modes, normalised. A UserError for sizes that it does not take."""
         with self._its_rules(video):
-            if not self.of_images:
-                return self.vae.encode(video).latent_dist.mode()
-            frames = [self.vae.encode(frame).latent_dist.mode() for frame in video.unbind(2)]
-            return torch.stack(frames, 2)
+            if self.of_images:
+                frames = [self.vae.encode(frame).latent_dist.mode() for frame in video.unbind(2)]
+                raw = torch.stack(frames, 2)
+            else:
+                raw = self.vae.encode(video).latent_dist.mode()
+        shift, scale = self._normalisation(raw)
+        return (raw - shift) * scale
 
     def decode(self, latents: Tensor) -> Tensor:
+        """Normalised latents -> video, not clamped."""
+        shift, scale = self._normalisation(latents)
+        raw = latents / scale + shift
         with self._its_rules(latents):
             if not self.of_images:
-                return self.vae.decode(latents).sample
-            return torch.stack([self.vae.decode(frame).sample for frame in latents.unbind(2)], 2)
+                return self.vae.decode(raw).sample
+            return torch.stack([self.vae.decode(frame).sample for frame in raw.unbind(2)], 2)
+
+    def _normalisation(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """(shift, scale), such that normalised = (raw - shift) * scale; each (1, Z or 1, 1, 1, 1).
+
+        Means and spreads of the channels where the VAE has them, in its config or its buffers; else, or with them, one
+        factor for all.
+        """
+
+        buffers = dict(self.vae.named_buffers(recurse=False))
+
+        def find(name: str) -> Any:
+            return buffers[name] if name in buffers else self.vae.config.get(name)
+
+        def channels(value: Any) -> Tensor:
+            per_frame = torch.as_tensor(value).to(like).reshape(1, -1, 1, 1, 1)
+            if per_frame.numel() > like.shape[1]:  # Cosmos' differ from frame to frame
+                per_frame = per_frame.view(1, like.shape[1], -1, 1, 1)[:, :, : like.shape[2]]
+            return per_frame
+
+        mean, spread, factor = find("latents_mean"), find("latents_std"), find("scaling_factor")
+        scale = 1.0 if factor is None else float(factor)
+        if mean is None or spread is None:
+            shift = find("shift_factor")
+            return channels(0.0 if shift is None else shift), channels(scale)
+        return channels(mean), scale / channels(spread)
 
     @contextmanager
     def _its_rules(self, given: Tensor) -> Iterator[None]:

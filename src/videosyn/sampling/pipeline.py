@@ -18,10 +18,13 @@ from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.diffusion.flow import FlowMatching
 from videosyn.diffusion.guidance import Guidance
 from videosyn.diffusion.objective import per_frame
+from videosyn.sampling.block_cache import maybe_cached_blocks
 from videosyn.sampling.fitting import Fit, fit, no_memory_means_user_error
 from videosyn.sampling.given import given_frames
+from videosyn.sampling.memory_mode import MemoryMode
 from videosyn.sampling.model_index import Defaults, Trained, find_model
 from videosyn.sampling.solvers import solve
+from videosyn.sampling.text_on_demand import batch_of, encode_prompts
 from videosyn.text.features import TextEncoder, TextFeatures
 from videosyn.text.nano import NanoTextEncoder
 from videosyn.vdit.model import VDiT
@@ -55,26 +58,31 @@ class VideoSynPipeline:
         objective: FlowMatching | EpsilonDDPM,
         defaults: Defaults | None = None,
         trained: Trained | None = None,
+        memory: MemoryMode | None = None,
     ) -> None:
-        """`defaults`: what a call that leaves something out gets; `trained`: what the model has seen."""
+        """`defaults`: what a call that leaves something out gets; `trained`: what the model has seen; `memory`: how
+        `from_pretrained` was asked to keep the weights.
+        """
         self.vae = vae.eval()
         self.vdit = vdit.eval()
         self.text_encoder = text_encoder
         self.objective = objective
         self.defaults = defaults or Defaults()
         self.trained = trained or Trained()
+        self.memory = memory or MemoryMode()
 
     @classmethod
     def from_pretrained(
-        cls, name: str | os.PathLike = "nano", device: str = "auto", dtype: str = "auto"
+        cls, name: str | os.PathLike = "nano", device: str = "auto", dtype: str = "auto", memory: str = "full"
     ) -> VideoSynPipeline:
         """The shipped model "nano", a folder, or a hub id. Strict: all weights fit, or a UserError.
 
-        dtype: "auto" is bf16 on CUDA and on CPUs that compute in it, else fp32.
+        dtype: "auto" is bf16 on CUDA and on CPUs that compute in it, else fp32. memory: how the weights are kept, one
+        of "full", "free-text", "int8", "fp8", "offload", "int8-offload", "fp8-offload" (`memory_mode.py`).
         """
         from videosyn.sampling.storage import load_pipeline
 
-        return load_pipeline(cls, find_model(os.fspath(name)), device, dtype)
+        return load_pipeline(cls, find_model(os.fspath(name)), device, dtype, MemoryMode.named(memory))
 
     def save_pretrained(self, folder: str | os.PathLike, int8: bool = False) -> None:
         """Writes the folder that `from_pretrained` reads, in the diffusers layout. int8: a quarter of fp32's size."""
@@ -97,6 +105,8 @@ class VideoSynPipeline:
         fps: float | None = None,
         sampler: str | None = None,
         guidance_interval: tuple[float, float] | None = None,
+        shift: float | None = None,
+        cache_threshold: float | None = None,
         image: np.ndarray | None = None,
         extend: np.ndarray | None = None,
         last_image: np.ndarray | None = None,
@@ -107,7 +117,10 @@ class VideoSynPipeline:
         num_frames: 1 + 4k (any number, where the VidVAE takes frame by frame). height, width: pixels, multiples of
         `size_multiple`. guidance: 1 switches it off.
         seed: film i draws its noise from seed + i, on the CPU, so neither the batch nor the device changes it.
-        guidance_interval: timesteps, within 0 to 1000, between which to guide. progress(done, total): after every step.
+        guidance_interval: times, within 0, clean, to 1, noise, between which to guide: outside, steps cost half.
+        shift: how much more of a flow's steps to spend where noise is strong; default as in training.
+        cache_threshold: blocks are not computed again while the first one's contribution changes by less than this
+        share from step to step (`block_cache.py`). progress(done, total): after every step.
         image, last_image: the first and the last picture, uint8 (height, width, 3). extend: a clip to go on from, uint8
         (frames, height, width, 3); the film is the clip and then new frames (`given.py` says how many).
         Raises UserError for values out of range, and where memory does not suffice.
@@ -120,6 +133,8 @@ class VideoSynPipeline:
         seeds = [seed + index for index in range(len(prompts))]
         shape = self._latent_shape(asked)  # (Z, t, h, w)
         num_tokens = math.prod(shape[1:]) // self.vdit.config.patch_size**2
+        with no_memory_means_user_error(self, asked):
+            read = encode_prompts(self.text_encoder, [*prompts, negative_prompt or ""])
         how = fit(self, asked, len(prompts))
         size = (asked.num_frames, asked.height, asked.width)
         with no_memory_means_user_error(self, asked):
@@ -127,37 +142,41 @@ class VideoSynPipeline:
         batch = how.videos_at_once
         starts = range(0, len(prompts), batch)
         report = _Progress(progress, len(starts) * (asked.num_steps + 1))
+        epsilon = self.objective if isinstance(self.objective, EpsilonDDPM) else None
         films = []
         for start in starts:
             some, some_seeds = prompts[start : start + batch], seeds[start : start + batch]
             with no_memory_means_user_error(self, asked):
-                text = self.text_encoder.encode(some)  # (B, L, E)
-                negative = self._negative(negative_prompt, text)
+                text = batch_of(read, some, self.device)  # (B, L, E)
+                negative = self._negative(negative_prompt, text, batch_of(read, [negative_prompt or ""], self.device))
                 predict = Guidance(
                     self.vdit,
                     *(text.features, text.mask),
                     *(negative.features, negative.mask),
                     asked.guidance,
-                    guidance_interval or (0.0, 1000.0),
+                    _timesteps(guidance_interval),
                     fps=torch.full((len(some),), asked.fps, device=self.device),
-                    channels=self.objective.guided_channels if isinstance(self.objective, EpsilonDDPM) else 0,
+                    channels=epsilon.guided_channels if epsilon else 0,
+                    learned_variance=epsilon is not None and epsilon.learns_variance_of(asked.sampler),
                 )
                 noise = draw_noise(shape, some_seeds).to(self.device)  # (B, Z, t, h, w)
                 mask = None
                 if given is not None:
                     mask = given.mask.expand(len(some), -1)  # (B, t)
                     noise = torch.where(per_frame(mask), given.latents.float(), noise)
-                latents = solve(
-                    self.objective,
-                    asked.sampler,
-                    predict,
-                    noise,
-                    asked.num_steps,
-                    num_tokens,
-                    report.step,
-                    mask,
-                    some_seeds,
-                )
+                with maybe_cached_blocks(self.vdit, cache_threshold):
+                    latents = solve(
+                        self.objective,
+                        asked.sampler,
+                        predict,
+                        noise,
+                        asked.num_steps,
+                        num_tokens,
+                        report.step,
+                        mask,
+                        some_seeds,
+                        shift,
+                    )
                 frames = to_frames(self._decoded(latents.to(self.dtype), how))  # (B, T, H, W, 3)
                 films.append(frames if given is None else given.finished(frames))
             report.step()
@@ -190,14 +209,15 @@ class VideoSynPipeline:
             return self.vae.decode(latents)
         return decode_tiled(self.vae, latents, how.tiling)
 
-    def _negative(self, prompt: str | None, text: TextFeatures) -> TextFeatures:
+    def _negative(self, prompt: str | None, text: TextFeatures, read: TextFeatures) -> TextFeatures:
         """What guidance leads away from: a negative prompt, else the VDiT's own null caption, else the empty prompt.
 
-        Open-Sora 1.1 looks at as much of its null caption as the prompt is long.
+        read: features (1, M, E) of the negative or empty prompt. Open-Sora 1.1 looks at as much of its null caption as
+        the prompt is long.
         """
         batch, length = text.mask.shape
         if prompt is not None or not self.vdit.config.null_text_tokens:
-            return self.text_encoder.encode([prompt or ""] * batch)
+            return TextFeatures(read.features.expand(batch, -1, -1), read.mask.expand(batch, -1))
         features, mask = self.vdit.null_features(batch)
         if self.vdit.config.legacy_stdit2 and length <= features.shape[1]:
             return TextFeatures(features[:, :length], text.mask)
@@ -208,6 +228,14 @@ class VideoSynPipeline:
         check_size(asked.height, asked.width, self.size_multiple)
         size = (asked.num_frames, asked.height, asked.width)
         return self.vae.config.latent_channels, *latent_shape(*size, self.vae.time_factor, self.vae.space_factor)
+
+
+def _timesteps(interval: tuple[float, float] | None) -> tuple[float, float]:
+    """Times in [0, 1] -> the timesteps in [0, 1000] that models are told."""
+    low, high = interval or (0.0, 1.0)
+    if not 0 <= low <= high <= 1:
+        raise UserError(f"guidance interval must be two ordered times within 0 and 1, got {low:g} {high:g}: use 0 0.9")
+    return 1000 * low, 1000 * high
 
 
 def draw_noise(shape: tuple[int, ...], seeds: Sequence[int]) -> Tensor:

@@ -14,7 +14,11 @@ from videosyn.core.model_folder import CONFIG_NAME, load_state, load_strict, sav
 from videosyn.core.runtime import pick_device, pick_dtype
 from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.diffusion.flow import FlowMatching
+from videosyn.sampling.eight_bits import keep_in_eight_bits
+from videosyn.sampling.memory_mode import MemoryMode
 from videosyn.sampling.model_index import ModelIndex
+from videosyn.sampling.offload import offload_blocks
+from videosyn.sampling.text_on_demand import TextOnDemand
 from videosyn.text.features import TextEncoder
 from videosyn.text.nano import NanoTextEncoder
 from videosyn.text.t5 import T5TextEncoder
@@ -33,6 +37,8 @@ _OBJECTIVES = {cls.__name__: cls for cls in (FlowMatching, EpsilonDDPM)}
 
 def save_pipeline(pipeline: VideoSynPipeline, folder: str | os.PathLike, int8: bool = False) -> None:
     """Writes every part, then model_index.json: a folder that has one is complete."""
+    if pipeline.memory != MemoryMode():
+        raise UserError("this pipeline was loaded to take less memory: load it with memory='full' to save it")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_module(folder / VAE, pipeline.vae, pipeline.vae.config, int8=int8)
@@ -45,8 +51,11 @@ def save_pipeline(pipeline: VideoSynPipeline, folder: str | os.PathLike, int8: b
     ModelIndex(names, pipeline.defaults, pipeline.trained).save(folder)
 
 
-def load_pipeline(cls: type[VideoSynPipeline], folder: Path, device: str, dtype: str) -> VideoSynPipeline:
+def load_pipeline(
+    cls: type[VideoSynPipeline], folder: Path, device: str, dtype: str, memory: MemoryMode | None = None
+) -> VideoSynPipeline:
     """Reads a folder, strictly: every part there, every key accounted for, or a UserError."""
+    memory = memory or MemoryMode()
     index = ModelIndex.load(folder)
     place = pick_device(device)
     number = pick_dtype(dtype, place)
@@ -55,9 +64,14 @@ def load_pipeline(cls: type[VideoSynPipeline], folder: Path, device: str, dtype:
     vae, vdit = VidVAE(vae_config).to(number), VDiT(vdit_config).to(number)
     load_strict(vae, load_state(folder / VAE), folder / VAE)
     load_strict(vdit, load_state(folder / VDIT), folder / VDIT)
-    text_encoder = _load_text_encoder(index, folder / TEXT, place, number)
+    if memory.eight_bits is not None:
+        keep_in_eight_bits(vdit.blocks, memory.eight_bits)
+    if memory.offload:
+        offload_blocks(vdit, vdit.blocks, place)
+    text_encoder = _load_text_encoder(index, folder / TEXT, place, number, memory)
     objective = _load_objective(folder / OBJECTIVE / OBJECTIVE_CONFIG)
-    return cls(vae.to(place), vdit.to(place), text_encoder, objective, index.defaults, index.trained)
+    vdit = vdit if memory.offload else vdit.to(place)
+    return cls(vae.to(place), vdit, text_encoder, objective, index.defaults, index.trained, memory)
 
 
 def _load_objective(path: Path) -> FlowMatching | EpsilonDDPM:
@@ -76,10 +90,22 @@ def _save_text_encoder(encoder: TextEncoder, folder: Path, int8: bool) -> None:
         raise UserError(f"a {type(encoder).__name__} cannot be saved: use NanoTextEncoder or T5TextEncoder")
 
 
-def _load_text_encoder(index: ModelIndex, folder: Path, device: torch.device, dtype: torch.dtype) -> TextEncoder:
+def _load_text_encoder(
+    index: ModelIndex, folder: Path, device: torch.device, dtype: torch.dtype, memory: MemoryMode
+) -> TextEncoder:
     name = index.parts.get(TEXT, ("", "nothing"))[1]
-    if name == "NanoTextEncoder":
+    if not folder.is_dir():  # one on demand would be missed only later
+        raise UserError(f"{folder.parent} is incomplete: it has no {folder.name}, copy the model again")
+    if name == "NanoTextEncoder":  # a few MB, kept whatever is asked
         return NanoTextEncoder.load(folder).to(device, dtype).eval()
-    if name == "T5TextEncoder":
-        return T5TextEncoder(folder, dtype=dtype, device=device)
-    raise UserError(f"{folder.parent}: text_encoder must be NanoTextEncoder or T5TextEncoder, got {name}")
+    if name != "T5TextEncoder":
+        raise UserError(f"{folder.parent}: text_encoder must be NanoTextEncoder or T5TextEncoder, got {name}")
+
+    def load() -> TextEncoder:
+        if not memory.offload:
+            return T5TextEncoder(folder, dtype=dtype, device=device)
+        encoder = T5TextEncoder(folder, dtype=dtype, device="cpu")
+        offload_blocks(encoder.model, encoder.model.encoder.block, device)
+        return encoder
+
+    return TextOnDemand(load) if memory.text_on_demand else load()
