@@ -171,3 +171,25 @@ def test_frames_that_hold_the_same_are_told_apart_by_frame_positions_alone(make_
         told = make_model(replace(TINY, frame_positions=True))(**inputs)
     torch.testing.assert_close(without[:, :, 1:], without[:, :, :1].expand(-1, -1, 2, -1, -1), rtol=1e-4, atol=1e-5)
     assert (told[:, :, 2] - told[:, :, 0]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("per_frame", [False, True])
+def test_a_few_frames_or_places_at_a_time_give_what_all_give(model, inputs, monkeypatch, per_frame):
+    """On CPUs, without gradients; 3 frames of 2 x 3 places in parts of one frame, and of two places."""
+    if per_frame:
+        inputs["timestep"] = torch.linspace(0, 900, 6).view(2, 3)
+    whole = model(**inputs)  # with gradients: nothing is divided
+    monkeypatch.setattr("videosyn.vdit.block.TOKENS_AT_ONCE", 12)
+    with torch.no_grad():
+        torch.testing.assert_close(model(**inputs), whole, atol=1e-5, rtol=1e-5)
+
+
+def test_the_fused_activation_is_nearer_to_the_exact_one(model):
+    feed_forward = model.blocks[0].mlp
+    x = torch.randn(4, 7, feed_forward.fc1.in_features)
+    exact = feed_forward(x)
+    feed_forward.bfloat16()
+    with torch.no_grad():
+        error = (feed_forward(x.bfloat16()) - exact).square().mean()
+    usual = (feed_forward(x.bfloat16()) - exact).square().mean()
+    assert 0 < error <= 1.1 * usual

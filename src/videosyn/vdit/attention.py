@@ -63,7 +63,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention of N tokens to L text tokens: (B, N, C), (B, L, C), bias (B, 1, 1, L) -> (B, N, C)."""
+    """Attention of N tokens to L text tokens: (B, N, C), what `read` gave, bias (B, 1, 1, L) -> (B, N, C)."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
@@ -74,7 +74,11 @@ class CrossAttention(nn.Module):
         nn.init.zeros_(self.proj.weight)
         nn.init.zeros_(self.proj.bias)
 
-    def forward(self, x: Tensor, text: Tensor, bias: Tensor) -> Tensor:
+    def read(self, text: Tensor) -> Tensor:
+        """Text (B, L, C) -> keys and values (2, B, H, L, D), for any number of calls."""
+        return self.kv(text).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+
+    def forward(self, x: Tensor, keys_values: Tensor, bias: Tensor) -> Tensor:
         q = self.q(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-        k, v = self.kv(text).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        k, v = keys_values
         return self.proj(attend(q, k, v, bias).transpose(1, 2).flatten(2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -11,6 +13,13 @@ from videosyn.vdit.attention import CrossAttention, SelfAttention
 from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.embeddings import Rope
 from videosyn.vdit.sharding import Sharding
+
+TOKENS_AT_ONCE = 1024
+"""Tokens that go through a branch at once on CPUs, in whole frames or places."""
+
+
+_FUSED = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+"""oneDNN's product with the GELU before the result is rounded, as torch's compiler uses it: one pass and error less."""
 
 
 def modulated_norm(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -28,6 +37,9 @@ class FeedForward(nn.Module):
         self.approximate = "tanh" if activation == "gelu_tanh" else "none"
 
     def forward(self, x: Tensor) -> Tensor:
+        plain = torch.is_grad_enabled() or torch.compiler.is_compiling() or type(self.fc1) is not nn.Linear
+        if _FUSED is not None and x.device.type == "cpu" and x.dtype == torch.bfloat16 and not plain:
+            return self.fc2(_FUSED(x, self.fc1.weight, self.fc1.bias, "gelu", [], self.approximate))
         return self.fc2(F.gelu(self.fc1(x), approximate=self.approximate))
 
 
@@ -62,23 +74,46 @@ class Block(nn.Module):
         modulation (B, 1 or t, 1, 6, C) and temporal_modulation (B, 1 or t, 1, 3, C) come from the shared networks;
         text (B, L, C); bias (B, 1, 1, L), hugely negative where a text token is padding.
         """
-        batch = tokens.shape[0]
         shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = (self.table + modulation).unbind(dim=-2)
         temporal_shift, temporal_scale, temporal_gate = (self.temporal_table + temporal_modulation).unbind(dim=-2)
 
-        x = rearrange(modulated_norm(tokens, shift, scale), "b t s c -> (b t) s c")
-        x = rearrange(self.spatial_attention(x), "(b t) s c -> b t s c", b=batch)
-        tokens = torch.addcmul(tokens, gate, x)
+        def spatial(x: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
+            y = rearrange(modulated_norm(x, shift, scale), "b t s c -> (b t) s c")
+            return torch.addcmul(x, gate, self.spatial_attention(y).view_as(x))
 
-        x = modulated_norm(tokens, temporal_shift, temporal_scale)
-        x = x if sharding is None else sharding.to_places(x)
-        x = self.temporal_attention(rearrange(x, "b t s c -> (b s) t c"), rope)
-        x = rearrange(x, "(b s) t c -> b t s c", b=batch)
-        x = x if sharding is None else sharding.to_frames(x)
-        tokens = torch.addcmul(tokens, temporal_gate, x)
+        def temporal(x: Tensor) -> Tensor:
+            y = modulated_norm(x, temporal_shift, temporal_scale)
+            y = y if sharding is None else sharding.to_places(y)
+            batch = y.shape[0]
+            y = self.temporal_attention(rearrange(y, "b t s c -> (b s) t c"), rope)
+            y = rearrange(y, "(b s) t c -> b t s c", b=batch)
+            y = y if sharding is None else sharding.to_frames(y)
+            return torch.addcmul(x, temporal_gate, y)
 
-        x = rearrange(tokens, "b t s c -> b (t s) c")
-        tokens = tokens + self.cross_attention(x, text, bias).view_as(tokens)
+        def cross_and_mlp(x: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
+            y = rearrange(x, "b t s c -> b (t s) c")
+            x = x + self.cross_attention(y, keys_values, bias).view_as(x)
+            return torch.addcmul(x, gate, self.mlp(modulated_norm(x, shift, scale)))
 
-        x = self.mlp(modulated_norm(tokens, mlp_shift, mlp_scale))
-        return torch.addcmul(tokens, mlp_gate, x)
+        keys_values = self.cross_attention.read(text)
+        tokens = in_parts(spatial, 1, tokens, shift, scale, gate)
+        tokens = in_parts(temporal, 2, tokens) if sharding is None else temporal(tokens)
+        return in_parts(cross_and_mlp, 1, tokens, mlp_shift, mlp_scale, mlp_gate)
+
+
+def in_parts(branch: Callable[..., Tensor], axis: int, tokens: Tensor, *modulation: Tensor) -> Tensor:
+    """branch(tokens, *modulation) for a branch that treats frames (axis 1) or places (axis 2) by themselves.
+
+    On CPUs and without gradients a few at a time, so that what a branch makes on its way stays in the caches and needs
+    no new memory. Tokens (B, t, S, C); modulation (B, 1 or t, 1, C).
+    """
+    batch, num_frames, num_places, _ = tokens.shape
+    at_once = max(1, TOKENS_AT_ONCE // (batch * (num_places if axis == 1 else num_frames)))
+    if tokens.device.type != "cpu" or torch.is_grad_enabled() or at_once >= tokens.shape[axis]:
+        return branch(tokens, *modulation)
+    found = torch.empty_like(tokens, memory_format=torch.contiguous_format)
+    for start in range(0, tokens.shape[axis], at_once):
+        count = min(at_once, tokens.shape[axis] - start)
+        its_modulation = [each if each.shape[axis] == 1 else each.narrow(axis, start, count) for each in modulation]
+        found.narrow(axis, start, count).copy_(branch(tokens.narrow(axis, start, count), *its_modulation))
+    return found
