@@ -15,17 +15,17 @@ FPS = 10.0
 
 
 def drawn_frames(clip: int, num_frames: int, height: int, width: int) -> np.ndarray:
-    """uint8 (T, H, W, 3): red tells the clip (20 levels apart), green the frame (6 apart)."""
+    """uint8 (T, H, W, 3): red tells the clip (20 levels apart), green the frame (11 apart)."""
     frames = np.zeros((num_frames, height, width, 3), np.uint8)
     frames[..., 0] = 20 + 20 * clip
-    frames[..., 1] = np.arange(num_frames)[:, None, None] * 6
+    frames[..., 1] = np.arange(num_frames)[:, None, None] * 11
     return frames
 
 
 def what_is_shown(frames: np.ndarray) -> list[tuple[int, int]]:
     """(clip, frame) of each of the frames."""
     middle = frames[:, frames.shape[1] // 2, frames.shape[2] // 2].astype(int)
-    return [(round((red - 20) / 20), round(green / 6)) for red, green, _ in middle]
+    return [(round((red - 20) / 20), round(green / 11)) for red, green, _ in middle]
 
 
 def write_folder(folder: Path, sizes: list[tuple[int, int, int]], with_sizes: bool = True) -> Path:

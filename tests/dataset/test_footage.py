@@ -82,7 +82,9 @@ def test_clips_without_a_caption_or_a_file_are_refused_with_the_reason(tmp_path:
     assert footage.refused[1][1] == "has no caption"
 
 
-@pytest.mark.parametrize(("start_s", "step_s", "frames"), [(0.0, 0.1, [0, 1, 2]), (1.5, 0.1, [15, 16, 17]), (0.3, 0.25, [3, 5, 8])])
+@pytest.mark.parametrize(
+    ("start_s", "step_s", "frames"), [(0.0, 0.1, [0, 1, 2]), (1.5, 0.1, [15, 16, 17]), (0.3, 0.25, [3, 5, 8])]
+)
 def test_a_window_holds_the_frames_of_its_times(folder: Path, start_s: float, step_s: float, frames: list[int]):
     place = Place(str(folder / "clips/00.mp4"))
     shown = read_window(Wanted(place, start_s, step_s, 3, 32, 48, tolerance_s=0.05))
@@ -108,7 +110,9 @@ def test_pictures_cover_the_bucket_and_are_cut_where_asked(tmp_path: Path):
 
 
 def test_decoders_in_processes_give_what_one_gives_and_say_what_is_wrong(folder: Path):
-    asked = [Wanted(Place(str(folder / f"clips/{n}.mp4")), 0.2, 0.1, 3, 32, 32, tolerance_s=0.05) for n in ("00", "01", "xx")]
+    asked = [
+        Wanted(Place(str(folder / f"clips/{n}.mp4")), 0.2, 0.1, 3, 32, 32, tolerance_s=0.05) for n in ("00", "01", "xx")
+    ]
     here = Decoders(0).read(asked)
     pool = Decoders(2)
     try:

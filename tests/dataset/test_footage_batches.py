@@ -147,7 +147,10 @@ def test_cached_text_is_what_the_encoder_says_and_is_encoded_once(tmp_path: Path
     paths = write_text_features(tmp_path, load, "letters", captions)
     assert write_text_features(tmp_path, load, "letters", captions) == paths
     assert len(calls) == 1
-    text, direct = CachedText(paths).encode(["a dog", "a longer caption", ""]), _Letters().encode(["a dog", "a longer caption", ""])
+    text, direct = (
+        CachedText(paths).encode(["a dog", "a longer caption", ""]),
+        _Letters().encode(["a dog", "a longer caption", ""]),
+    )
     assert torch.equal(text.mask, direct.mask)
     assert torch.equal(text.features.float() * text.mask[..., None], direct.features * direct.mask[..., None])
     with pytest.raises(UserError, match="no features of 'a cat'"):

@@ -148,7 +148,7 @@ def _rows_of_tars(paths: list[Path]) -> Iterator[tuple[str, Place, Mapping[str, 
 
 
 def _split(member: str) -> tuple[str, str]:
-    """"a/b.c.mp4" -> "a/b", ".mp4": in WebDataset the key ends at the first dot of the file's name."""
+    """ "a/b.c.mp4" -> "a/b", ".mp4": in WebDataset the key ends at the first dot of the file's name."""
     folder, _, file = member.rpartition("/")
     key = file.partition(".")[0]
     return (f"{folder}/{key}" if folder else key), Path(file).suffix.lower()

@@ -110,7 +110,10 @@ def _encode_shard(shard: Shard) -> None:
     if shard.path.exists():  # another process was first
         return
     vae, bucket = _encoder.vae, shard.bucket
-    size = (1 + (bucket.frames - 1) // vae.time_factor, *(each // vae.space_factor for each in (bucket.height, bucket.width)))
+    size = (
+        1 + (bucket.frames - 1) // vae.time_factor,
+        *(each // vae.space_factor for each in (bucket.height, bucket.width)),
+    )
     latents = torch.zeros(len(shard.seeds), vae.config.latent_channels, *size, dtype=torch.bfloat16)
     whole = torch.zeros(len(shard.seeds), dtype=torch.bool)
     windows = _encoder.contents[shard.path.name]
@@ -208,7 +211,9 @@ class CachedText:
         for prompt in prompts:
             place = self._rows.get(caption_id(prompt))
             if place is None:
-                raise UserError(f"the cache has no features of {prompt[:60]!r}: run videosyn cache with this configuration")
+                raise UserError(
+                    f"the cache has no features of {prompt[:60]!r}: run videosyn cache with this configuration"
+                )
             number, begin, end = place
             rows.append(self._files[number].get_slice("features")[begin:end])
         features = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # (B, L, E)

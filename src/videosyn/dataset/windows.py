@@ -123,9 +123,7 @@ def _windows(number: int, clip: FootageClip, bucket: Bucket, fitting: Fitting) -
     fps, num_frames = _sampled(clip, fitting)
     count = min(fitting.max_windows, num_frames // bucket.frames)
     spare = num_frames - count * bucket.frames  # left between the windows, in equal parts
-    return [
-        Window(number, place * bucket.frames + spare * (place + 1) // (count + 1), fps) for place in range(count)
-    ]
+    return [Window(number, place * bucket.frames + spare * (place + 1) // (count + 1), fps) for place in range(count)]
 
 
 def _sampled(clip: FootageClip, fitting: Fitting) -> tuple[float, int]:

@@ -57,6 +57,7 @@ def train_dit(options: DiTTraining, processes: Processes, device: torch.device, 
             f"the VDiT {options.preset} wants {config.latent_channels} latent channels, {options.vae} gives "
             f"{vae.config.latent_channels}: choose another preset or VidVAE"
         )
+    dit_step.check_buckets(parse_buckets(options.buckets), vae, config.patch_size)
     objective = objective_of(options)
     if isinstance(objective, EpsilonDDPM) and find_spec("diffusers") is None:
         raise UserError("sample sheets of the epsilon objective need diffusers: pip install 'videosyn[diffusers]'")
@@ -304,5 +305,7 @@ def _clips(
         reader = source.frames_reader(decoders, options.max_damaged)
     clips = source.batches(reader, options.seed, options.caption_dropout)
     if empty := [bucket.name for bucket in source.buckets if not clips.windows.of[bucket.name]]:
-        raise UserError(f"no clip of bucket {', '.join(empty)} could be read when {options.cache} was made: mend the data")
+        raise UserError(
+            f"no clip of bucket {', '.join(empty)} could be read when {options.cache} was made: mend the data"
+        )
     return clips, source.held_out_batches(reader, options.batch_size)

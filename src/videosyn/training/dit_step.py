@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from videosyn.core.model_folder import load_strict
+from videosyn.core.shapes import check_num_frames, check_size
 from videosyn.dataset.batches import LatentBatch, Share, batch_sizes
 from videosyn.dataset.buckets import Bucket, parse_buckets
 from videosyn.dataset.footage_batches import FootageBatch
@@ -125,7 +126,7 @@ class DiTStep:
         buckets, sizes = self._image_phase if progress < self.options.image_phase_fraction else self._mixed
         return self.clips.batch(step, buckets, sizes, share)
 
-    def loss(self, batch: DiTBatch, draws: Draws) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, batch: DiTBatch, draws: Draws, progress: float) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         noisy = self._noisy(batch, draws, self.options.given_share)
         error, counts = self._error(batch, noisy)  # (B, t, h, w)
         figures: dict[str, float | Tensor] = dict(_by_noise(error.detach(), counts, noisy.levels))
@@ -260,7 +261,9 @@ def _by_noise(error: Tensor, counts: Tensor, levels: Tensor) -> dict[str, Tensor
     return found
 
 
-def dit_batch_sizes(options: DiTTraining, buckets: Sequence[Bucket], vae: VidVAE | VidVAEConfig, patch_size: int) -> list[int]:
+def dit_batch_sizes(
+    options: DiTTraining, buckets: Sequence[Bucket], vae: VidVAE | VidVAEConfig, patch_size: int
+) -> list[int]:
     """Clips in a batch of each bucket: as many tokens as `batch_size` clips of the first bucket of the options have."""
 
     def tokens(bucket: Bucket) -> int:
@@ -268,6 +271,13 @@ def dit_batch_sizes(options: DiTTraining, buckets: Sequence[Bucket], vae: VidVAE
 
     whole = options.batch_size * tokens(parse_buckets(options.buckets)[0])
     return batch_sizes(buckets, whole, options.max_batch_size, tokens)
+
+
+def check_buckets(buckets: Sequence[Bucket], vae: VidVAE | VidVAEConfig, patch_size: int) -> None:
+    """A UserError for a bucket that the VidVAE and the VDiT cannot divide."""
+    for bucket in buckets:
+        check_num_frames(bucket.frames, vae.time_factor)
+        check_size(bucket.height, bucket.width, vae.space_factor * patch_size)
 
 
 def latent_size(bucket: Bucket, vae: VidVAE | VidVAEConfig) -> tuple[int, int, int]:

@@ -9,7 +9,9 @@ from torch import Tensor
 class Draws:
     """Numbers for clips `first` to `first + size` of a batch of `whole`, a function of `seed` and these places alone."""
 
-    def __init__(self, seed: int, size: int, first: int = 0, whole: int = 0, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, seed: int, size: int, first: int = 0, whole: int = 0, device: str | torch.device = "cpu"
+    ) -> None:
         self.seed, self.size, self.first = seed, size, first
         self.whole = whole or size
         self.device = torch.device(device)

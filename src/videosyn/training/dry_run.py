@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from videosyn.core.config import load_json
-from videosyn.core.errors import UserError
 from videosyn.core.memory import available_cpu_bytes
 from videosyn.core.model_folder import CONFIG_NAME
 from videosyn.core.runtime import pick_device, pick_dtype
@@ -19,17 +18,28 @@ from videosyn.dataset.buckets import Bucket, counts_by_share, parse_buckets
 from videosyn.dataset.footage import read_footage
 from videosyn.dataset.windows import Fitting, fit_windows
 from videosyn.training.dit_run import frozen_text, vdit_config
-from videosyn.training.dit_step import dit_batch_sizes, latent_size, tokens_of
+from videosyn.training.dit_step import check_buckets, dit_batch_sizes, latent_size, tokens_of
 from videosyn.training.memory import count_parameters, predicted_bytes, state_bytes, vae_kept_bytes, vdit_kept_bytes
 from videosyn.training.options import DiTTraining, Training, VAETraining
 from videosyn.training.run import preset
+from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.model import VDiT
 from videosyn.vidvae import presets as vidvae_presets
 from videosyn.vidvae.config import VidVAEConfig
 from videosyn.vidvae.model import VidVAE
 
 T5_TOKENS, NANO_TOKENS = 250, 64
-_COLUMNS = ("bucket", "share", "clips", "pieces", "batch", "batches an epoch", "tokens a clip", "tokens a batch", "memory")
+_COLUMNS = (
+    "bucket",
+    "share",
+    "clips",
+    "pieces",
+    "batch",
+    "batches an epoch",
+    "tokens a clip",
+    "tokens a batch",
+    "memory",
+)
 
 
 @dataclass(frozen=True)
@@ -46,8 +56,9 @@ class Row:
 
 def dry_run_dit(options: DiTTraining) -> str:
     """Prints the table of each stage -> "finished". A UserError where training would refuse, or memory not suffice."""
+    config = vdit_config(options)  # a later stage has the size of the first one
     for stage in options.staged():
-        _print(stage, *dit_table(stage))
+        _print(stage, *dit_table(stage, config))
     return "finished"
 
 
@@ -56,10 +67,11 @@ def dry_run_vae(options: VAETraining) -> str:
     return "finished"
 
 
-def dit_table(options: DiTTraining) -> tuple[list[Row], list[str]]:
+def dit_table(options: DiTTraining, config: VDiTConfig) -> tuple[list[Row], list[str]]:
     """The buckets, and lines about what is left out."""
-    buckets, config = parse_buckets(options.buckets), _stage_config(options)
+    buckets = parse_buckets(options.buckets)
     vae = load_json(VidVAEConfig, Path(options.vae) / CONFIG_NAME)
+    check_buckets(buckets, vae, config.patch_size)
     dtype = pick_dtype(options.dtype, pick_device(options.device))
     counts, left_out = _counts(options, buckets, with_captions=True)
     sizes = dit_batch_sizes(options, buckets, vae, config.patch_size)
@@ -103,13 +115,6 @@ def vae_table(options: VAETraining) -> tuple[list[Row], list[str]]:
         memory = predicted_bytes(state, kept, _at_once(size, processes, options.accumulate))
         rows.append(Row(bucket, *count, size, tokens_of(latent_size(bucket, config), 1), memory))
     return rows, left_out
-
-
-def _stage_config(options: DiTTraining):
-    """Of a later stage, whose `init` is not there yet, the size is that of the preset or of the first stage's init."""
-    if options.preset == "init" and not (Path(options.init) / "transformer").is_dir():
-        raise UserError(f"init {options.init} is no model folder: give one, or a preset's name")
-    return vdit_config(options)
 
 
 def _at_once(batch: int, processes: int, accumulate: int) -> int:

@@ -76,8 +76,11 @@ class TrainingStep(Protocol, Generic[B]):
         """A process's share of the batch of a step, a function of its arguments alone; called in background threads."""
         ...
 
-    def loss(self, batch: B, draws: Draws) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """-> the scalar to minimise, a mean over the clips, and figures to log. All noise comes from the draws."""
+    def loss(self, batch: B, draws: Draws, progress: float) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """-> the scalar to minimise, a mean over the clips, and figures to log. All noise comes from the draws.
+
+        progress: part of the budget that is spent, 0 to 1.
+        """
         ...
 
     def validate(self) -> dict[str, float]:
@@ -223,8 +226,9 @@ class _Run(Generic[B]):
         wrong = self.guard.verdict(batch.bucket, loss_value, norm_value)
         if wrong:
             self._broken(batch, wrong)
-        else:
-            self.optimizer.apply(scale, norm_value)
+            self.step += 1
+            return
+        self.optimizer.apply(scale, norm_value)
         self.step += 1
         end = time.perf_counter()
         shown = {"loss": loss_value, f"loss/{batch.bucket}": loss_value, "gradient_norm": norm_value}
@@ -235,12 +239,12 @@ class _Run(Generic[B]):
         """Leaves the gradients with the optimizer -> this process's part of the loss, and figures of its last part."""
         seed = noise_seed(self.options.seed, self.step)
         torch.manual_seed(seed)
-        whole = batch.whole or batch.size
+        whole, progress = batch.whole or batch.size, self.budget.progress(self.step)
         parts = parts_of(batch, self.options.accumulate)
         total = torch.zeros((), device=self.device)
         figures: dict[str, float | Tensor] = {}
         for place, part in enumerate(parts):
-            loss, told = self.model.loss(part, Draws(seed, part.size, part.first, whole, self.device))
+            loss, told = self.model.loss(part, Draws(seed, part.size, part.first, whole, self.device), progress)
             share = part.size / whole
             (loss * (share * self.processes.count)).backward()
             self.optimizer.take(again=place > 0)
@@ -306,6 +310,7 @@ class _Run(Generic[B]):
 
     def _save(self, last: bool = False) -> None:
         """The model as it is used, and the state. Where the disk is full the run goes on, and what was saved stays."""
+        self._log()  # a run that continues from here has the line of every step before
         scalars = {
             "elapsed_s": self.budget.elapsed_s,
             "num_updates": self.optimizer.num_steps,

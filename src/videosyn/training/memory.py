@@ -46,9 +46,7 @@ def vdit_kept_bytes(
     return _kept(lambda: VDiT(config), run, dtype, checkpointing, config.depth)
 
 
-def vae_kept_bytes(
-    config: VidVAEConfig, size: tuple[int, int, int], dtype: torch.dtype, checkpointing: bool
-) -> int:
+def vae_kept_bytes(config: VidVAEConfig, size: tuple[int, int, int], dtype: torch.dtype, checkpointing: bool) -> int:
     """The same for one video of `size` (T, H, W) that a VidVAE encodes and decodes."""
 
     def run(model: Any) -> Tensor:

@@ -119,7 +119,16 @@ class Training:
     def __post_init__(self) -> None:
         if not (self.max_minutes > 0 or self.max_steps > 0 or getattr(self, "stages", ())):
             raise UserError("a run needs an end: set max_minutes or max_steps above 0")
-        for name in ("max_minutes", "max_steps", "clip_norm", "warmup_steps", "threads", "workers", "weight_decay", *_NOT_NEGATIVE):
+        for name in (
+            "max_minutes",
+            "max_steps",
+            "clip_norm",
+            "warmup_steps",
+            "threads",
+            "workers",
+            "weight_decay",
+            *_NOT_NEGATIVE,
+        ):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("batch_size", "max_batch_size", "muon_steps", "muon_every", "fps", "log_seconds", *_ABOVE_0):
@@ -155,12 +164,27 @@ class VAETraining(Training):
     """The same for the last part of the budget."""
     late_fraction: float = 0.25
     """How long that last part is."""
+    perceptual: str = ""
+    """Safetensors file of VGG16's weights, with LPIPS's if it has them. Empty: no such loss; that of gradients stays."""
+    perceptual_weight: float = 1.0
+    """Weight of the distance of VGG16's features."""
+    adversarial_weight: float = 0.0
+    """Part of a discriminator's verdict, against a reconstruction of equal gradients. 0: no discriminator."""
+    adversarial_start: float = 0.5
+    """Part of the budget after which the discriminator begins, and its verdict counts."""
+    discriminator_width: int = 64
+    """Channels of the discriminator's first layer. Its learning rate is adamw_lr."""
     validation_clips: int = 24
     """Held-out clips of the first clip shape, whose PSNR and SSIM are measured."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.crop_buckets()
+        for name in ("perceptual_weight", "adversarial_weight"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} must not be negative, got {getattr(self, name):g}")
+        if not 0 <= self.adversarial_start <= 1:
+            raise UserError(f"adversarial_start must lie in 0 to 1, got {self.adversarial_start:g}")
         if self.data:
             return
         clips = parse_buckets(self.clips)
@@ -272,7 +296,9 @@ class DiTTraining(Training):
         if self.lora_rank and not self.init:
             raise UserError("lora_rank needs the weights that adapters are put on: set init to a model's folder")
         if (self.data or self.text) and (self.thing_weight != 1.0 or self.naming_weight or self.text_steps):
-            raise UserError("thing_weight, naming_weight and text_steps are lessons of the world: leave data and text out")
+            raise UserError(
+                "thing_weight, naming_weight and text_steps are lessons of the world: leave data and text out"
+            )
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names) or not all(name and "/" not in name for name in names):
             raise UserError(f"stages need names of their own, without '/', got {', '.join(map(repr, names))}")

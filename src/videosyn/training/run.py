@@ -109,7 +109,9 @@ def preset(presets: Any, name: str) -> Any:
     """`presets.NANO` for "nano"; a UserError lists the names where there is none."""
     names = [each.lower() for each in vars(presets) if each.isupper() and dataclasses.is_dataclass(vars(presets)[each])]
     if name not in names:
-        raise UserError(f"no preset {name!r}: use {', '.join(sorted(names))}, or init for the size of the model in init")
+        raise UserError(
+            f"no preset {name!r}: use {', '.join(sorted(names))}, or init for the size of the model in init"
+        )
     return getattr(presets, name.upper())
 
 

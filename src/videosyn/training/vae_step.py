@@ -1,4 +1,4 @@
-"""What a VidVAE brings to the loop: crops of clips, reconstruction loss, PSNR and SSIM on held-out clips."""
+"""What a VidVAE brings to the loop: crops of clips, losses of the reconstruction, PSNR and SSIM on held-out clips."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from videosyn.dataset.latent_cache import video_from_frames
 from videosyn.dataset.world_clips import VALIDATION_SEEDS, render_clips
 from videosyn.training.draws import Draws
 from videosyn.training.footage_source import FootageSource
+from videosyn.training.judges import PatchDiscriminator, PerceptualLoss, adaptive_weight, fixed, hinge_loss
 from videosyn.training.options import VAETraining
 from videosyn.training.quality import psnr, ssim
 from videosyn.training.sheets import write_sheet
 from videosyn.vidvae.losses import vae_loss
 from videosyn.vidvae.model import VidVAE
 
-NOT_MATRICES = ("encoder.conv_in", "decoder.post_quant_conv", "decoder.conv_out")
+NOT_MATRICES = ("encoder.conv_in", "decoder.post_quant_conv", "decoder.conv_out", "rival")
 """Layers on pixels and latents: AdamW's, as are all norms and biases. The encoder's last layers are Muon's: under AdamW
 the latents grow and the divergence with them (image crops, 100 CPU seconds: 28.8 dB against 27.4)."""
 
@@ -45,11 +46,20 @@ class VAEStep:
         self.options, self.vae, self.clips, self.held_out = options, vae, clips, held_out
         weight = next(vae.parameters())
         self.device, self.dtype = weight.device, weight.dtype
+        self.perceptual = PerceptualLoss(options.perceptual).to(self.device, self.dtype) if options.perceptual else None
+        self.rival: PatchDiscriminator | None = None
+        if options.adversarial_weight:
+            torch.manual_seed(options.seed + 1)
+            self.rival = PatchDiscriminator(options.discriminator_width).to(self.device, self.dtype)
         self._early = self._mix(parse_buckets(options.crops))
         self._late = self._mix(parse_buckets(options.late_crops))
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        return {name: parameter for name, parameter in self.vae.named_parameters() if parameter.requires_grad}
+        """The VidVAE's, and those of its discriminator, which learns in the same step and is not saved with it."""
+        named = dict(self.vae.named_parameters())
+        if self.rival is not None:
+            named |= {f"rival.{name}": parameter for name, parameter in self.rival.named_parameters()}
+        return {name: parameter for name, parameter in named.items() if parameter.requires_grad}
 
     def matrices(self) -> set[str]:
         named = self.parameters().items()
@@ -59,7 +69,7 @@ class VAEStep:
         crops, sizes = self._late if progress >= 1 - self.options.late_fraction else self._early
         return self.clips.batch(step, crops, sizes, share)
 
-    def loss(self, batch: VAEBatch, draws: Draws) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, batch: VAEBatch, draws: Draws, progress: float) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         assert batch.video is not None
         video = video_from_frames(batch.video.to(self.device), self.dtype)
         posterior = self.vae.posterior(video)
@@ -67,9 +77,20 @@ class VAEStep:
         noise = draws.normal(*posterior.mean.shape[1:]).to(self.dtype)
         reconstruction = self.vae.decode_raw(posterior.mean + torch.exp(0.5 * posterior.logvar) * noise)
         loss = vae_loss(reconstruction, video, kl)
+        figures: dict[str, float | Tensor] = {"kl": kl.detach()}
+        if self.perceptual is not None:
+            distance = self.perceptual(reconstruction, video)
+            loss = loss + self.options.perceptual_weight * distance
+            figures["perceptual"] = distance.detach()
+        if self.rival is not None and progress >= self.options.adversarial_start:
+            verdict = -fixed(self.rival, reconstruction).float().mean()
+            weight = adaptive_weight(loss, verdict, self.vae.decoder.conv_out.weight)
+            lesson = hinge_loss(self.rival(video), self.rival(reconstruction.detach()))
+            loss = loss + self.options.adversarial_weight * weight * verdict + lesson  # each has gradients of its own
+            figures |= {"verdict": verdict.detach(), "lesson": lesson.detach(), "adaptive_weight": weight}
         with torch.no_grad():
-            quality = psnr(reconstruction, video).mean()
-        return loss, {"kl": kl.detach(), "psnr": quality}
+            figures["psnr"] = psnr(reconstruction, video).mean()
+        return loss, figures
 
     def validate(self) -> dict[str, float]:
         scores = []

@@ -43,6 +43,12 @@ class PatchDiscriminator(nn.Module):
         return self.layers(video)
 
 
+def fixed(module: nn.Module, x: Tensor) -> Tensor:
+    """The module's answer, differentiable in x alone."""
+    weights = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    return torch.func.functional_call(module, weights, (x,))
+
+
 def hinge_loss(real: Tensor, made: Tensor) -> Tensor:
     """What the discriminator minimises. Lim and Ye 2017."""
     return 0.5 * (F.relu(1 - real.float()).mean() + F.relu(1 + made.float()).mean())
