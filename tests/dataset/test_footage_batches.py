@@ -79,10 +79,9 @@ def test_a_file_that_goes_missing_is_told_once_and_a_neighbour_stands_in(folder:
     assert "clips/02.mp4 cannot be read" in every.told[0]  # type: ignore[attr-defined]
     assert again.batch(11, BUCKETS, SIZES).names == every.batch(11, BUCKETS, SIZES).names
     (broken / "clips/04.mp4").write_bytes(b"no video")
+    few = batches(broken, max_damaged=1)
     with pytest.raises(UserError, match="2 clips cannot be read"):
-        few = batches(broken, max_damaged=1)
-        for step in range(12):
-            few.batch(step, BUCKETS, SIZES)
+        [few.batch(step, BUCKETS, SIZES) for step in range(12)]
 
 
 def test_the_cache_gives_the_same_clips_in_the_same_order_as_the_files(folder: Path, vae_folder: Path, tmp_path: Path):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def test_configurations_of_the_larger_models_load(name: str):
     if isinstance(options, DiTTraining):
         stages = options.staged()
         assert [Path(stage.out).name for stage in stages] == [stage.name for stage in options.stages]
-        assert all(stage.init == f"{before.out}/model" for before, stage in zip(stages, stages[1:]))
+        assert all(stage.init == f"{before.out}/model" for before, stage in pairwise(stages))
         assert stages[0].init == options.init
         assert stages[0].buckets != stages[1].buckets
 

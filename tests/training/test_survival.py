@@ -107,7 +107,7 @@ def test_a_full_disk_costs_a_checkpoint_not_the_run(tmp_path: Path, monkeypatch:
     assert (tmp_path / "train.log").read_text().count("No space left on device") == 4
     assert checkpoints(tmp_path / "checkpoints")[-1].name == "step-00000020"
     monkeypatch.setattr(checkpoint, "save_file", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
-    with pytest.raises(UserError, match="cannot save at step 25 .* free some space"):
+    with pytest.raises(UserError, match=r"cannot save at step 25 .* free some space"):
         train(toy_options(tmp_path, max_steps=25), toy_step())
     assert checkpoints(tmp_path / "checkpoints")[-1].name == "step-00000020"
 

@@ -71,7 +71,7 @@ def _read(wanted: Wanted) -> np.ndarray | str:
 
 
 def _begin() -> None:
-    """Ctrl-C and SIGTERM to the whole group are the trainer's to answer, which closes its decoders; its death ends them."""
+    """Ctrl-C and SIGTERM to the whole group are the trainer's to answer; decoders end when it closes them, or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

@@ -160,8 +160,8 @@ class FramesFromFiles:
             self.tell(f"left out: {name} {reason} ({len(known) + 1} so far, of at most {self.max_damaged})")
         if len(known | {window.clip}) > self.max_damaged:
             raise UserError(
-                f"{len(known) + 1} clips cannot be read, the last is {name}, which {reason}: mend {self.footage.folder} "
-                "or raise max_damaged"
+                f"{len(known) + 1} clips cannot be read, the last is {name}, which {reason}: mend "
+                f"{self.footage.folder} or raise max_damaged"
             )
         if all(each in self.damaged for each in pool):
             raise UserError(f"no clip of a bucket can be read, the last is {name}, which {reason}")

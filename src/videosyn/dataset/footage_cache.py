@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from videosyn.core.errors import UserError
 from videosyn.core.files import atomic_file

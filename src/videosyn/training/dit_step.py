@@ -210,8 +210,8 @@ class DiTStep:
         return _Noisy(latents, noise, times, levels, ~draws.own(given), (~given).float().mean())
 
     def _error(self, batch: DiTBatch, noisy: _Noisy) -> tuple[Tensor, Tensor]:
-        """Squared error of the prediction, a mean over channels, fp32 (B, t, h, w); and which frames count, fp32 of that
-        shape: those that were not given.
+        """Squared error of the prediction, a mean over channels, fp32 (B, t, h, w); and which frames count, those that
+        were not given, fp32 of that shape.
         """
         latents, times = noisy.latents, noisy.times
         text = self._text(batch.captions)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Draws:
-    """Numbers for clips `first` to `first + size` of a batch of `whole`, a function of `seed` and these places alone."""
+    """Numbers for clips `first` to `first + size` of a batch of `whole`: a function of `seed` and places alone."""
 
     def __init__(
         self, seed: int, size: int, first: int = 0, whole: int = 0, device: str | torch.device = "cpu"

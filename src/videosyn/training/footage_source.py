@@ -1,4 +1,4 @@
-"""A dataset folder as a training run sees it: which clips train, which are held out, in which buckets. Next: `run.py`."""
+"""A dataset folder as a run sees it: which clips train, which are held out, in which buckets. Next: `run.py`."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from videosyn.core.errors import UserError
 
-VGG_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-"""Channels of VGG16's convolutions; a halving between the groups."""
+VGG_LAYERS = (2, 2, 3, 3, 3)
+"""VGG16's convolutions; a halving between the groups."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _GROUPS = 8
 
@@ -63,7 +63,7 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Ten
 
 
 class PerceptualLoss(nn.Module):
-    """Distance of VGG16's features of two videos, frame by frame: LPIPS (Zhang et al. 2018) where its weights are given.
+    """Distance of VGG16's features of two videos, frame by frame: LPIPS (Zhang et al. 2018) if its weights are given.
 
     Frozen. The file is safetensors: `features.N.weight` and `.bias` as torchvision numbers VGG16's layers and, for
     LPIPS, `lin0.weight` to `lin4.weight`, (1, C, 1, 1), one for each group; without these all channels count alike.
@@ -80,9 +80,9 @@ class PerceptualLoss(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
         state = _read(weights)
         number = 0
-        for group in VGG_WIDTHS:
+        for count in VGG_LAYERS:
             layers: list[nn.Module] = []
-            for _ in group:
+            for _ in range(count):
                 weight = _taken(state, f"features.{number}.weight", weights)
                 layer = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
                 layer.weight.data, layer.bias.data = weight, _taken(state, f"features.{number}.bias", weights)  # pyright: ignore[reportOptionalMemberAccess]
@@ -90,7 +90,7 @@ class PerceptualLoss(nn.Module):
                 number += 2
             self.groups.append(nn.Sequential(*layers))
             number += 1  # the pooling
-        for place, group in enumerate(VGG_WIDTHS):
+        for place in range(len(VGG_LAYERS)):
             linear = state.pop(f"lin{place}.weight", None)
             channels = self.groups[place][-2].out_channels  # pyright: ignore[reportIndexIssue]
             self.channel_weights.append(torch.full((1, channels, 1, 1), 1 / channels) if linear is None else linear)

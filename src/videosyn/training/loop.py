@@ -338,7 +338,7 @@ class _Run(Generic[B]):
 
 
 def parts_of(batch: B, count: int) -> list[B]:
-    """A batch in `count` parts, or fewer where it has fewer clips: every tensor and tuple with an item a clip is cut."""
+    """A batch in `count` parts, or fewer if it has fewer clips: every tensor and tuple with an item a clip is cut."""
     if count == 1 or batch.size == 1:
         return [batch]
     size, parts = batch.size, []

@@ -178,7 +178,7 @@ class Optimizer:
             slab.take(again)
 
     def norm(self, average: Callable[[Tensor], None] | None = None) -> Tensor:
-        """Of all gradients taken, a scalar tensor. average: puts the mean over several processes in their place first."""
+        """Of all gradients taken, a scalar tensor. average: first puts the mean over all processes in their place."""
         norms = []
         for slab in self.slabs:
             if average is not None:

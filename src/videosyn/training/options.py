@@ -62,8 +62,8 @@ class Training:
     ema_decay: float = 0.998
     """Decay per step of the moving average of the weights, which is the result."""
     on_broken: Literal["stop", "skip"] = "stop"
-    """What follows a loss or gradient that is not a number, or a spike: the batch is written down, and the run stops, or
-    goes on without it."""
+    """What follows a loss or gradient that is not a number, or a spike: the batch is written down, and the run stops
+    or goes on without it."""
     max_broken: int = 20
     """As many such batches may be skipped; one more stops the run."""
     spike_factor: float = 0.0
@@ -165,7 +165,7 @@ class VAETraining(Training):
     late_fraction: float = 0.25
     """How long that last part is."""
     perceptual: str = ""
-    """Safetensors file of VGG16's weights, with LPIPS's if it has them. Empty: no such loss; that of gradients stays."""
+    """Safetensors file of VGG16's weights, and LPIPS's. Empty: no such loss, that of gradients stays."""
     perceptual_weight: float = 1.0
     """Weight of the distance of VGG16's features."""
     adversarial_weight: float = 0.0
