@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -55,6 +56,7 @@ def write_footage_latents(
     On CPUs `workers` processes decode and encode; on an accelerator they decode, and this process encodes.
     part: this process's number among those that fill the folder together, and how many they are.
     """
+    global _encoder
     check_manifest(folder, {"kind": "footage latents", "vae": fingerprint(vae_folder)})
     shards, contents = _plan(Path(folder), footage, windows, buckets)
     own = shards[part[0] :: part[1]]
@@ -65,6 +67,9 @@ def write_footage_latents(
         done += 1
         if on_shard is not None:
             on_shard(done, len(own))
+    if _encoder is not None:
+        _encoder.decoders.close()
+        _encoder = None
     return [shard.path for shard in shards]
 
 
@@ -118,10 +123,12 @@ def _encode_shard(shard: Shard) -> None:
     windows = _encoder.contents[shard.path.name]
     for low in range(0, len(windows), 8):
         asked = [wanted(_encoder.footage, window, bucket) for window in windows[low : low + 8]]
-        for place, frames in enumerate(_encoder.decoders.read(asked), start=low):
-            if not isinstance(frames, str):
-                latents[place] = encode_frames(vae, torch.from_numpy(frames.copy())[None])[0].to("cpu", torch.bfloat16)
-                whole[place] = True
+        read = dict(enumerate(_encoder.decoders.read(asked), start=low))
+        frames = {place: each for place, each in read.items() if not isinstance(each, str)}
+        if frames:
+            places, video = list(frames), torch.from_numpy(np.stack(list(frames.values())))
+            latents[places] = encode_frames(vae, video).to("cpu", torch.bfloat16)
+            whole[places] = True
     write_shard(shard, {"latents": latents, "whole": whole})
 
 

@@ -140,7 +140,8 @@ class ShardedSaver:
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder, self.keep = folder, keep
-        self._running: tuple[Any, Path, int, dict[str, Any]] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._running: Future[None] | None = None
         self._group = dist.new_group(backend="gloo")  # a background thread must not share the step's group
 
     def save(self, step: int, tensors: Mapping[str, Tensor], scalars: dict[str, Any]) -> None:
@@ -154,20 +155,22 @@ class ShardedSaver:
         dist.barrier()
         writer = HuggingFaceStorageWriter(str(partial), save_distributed=True)
         future = dcp.async_save(dict(tensors), storage_writer=writer, process_group=self._group)
-        self._running = (future, partial, step, scalars)
+        self._running = self._thread.submit(self._finish, future, partial, step, scalars)
 
     def wait(self) -> None:
-        if self._running is None:
-            return
-        (future, partial, step, scalars), self._running = self._running, None
-        future.result()
-        dist.barrier()
-        if dist.get_rank() == 0:
-            finish_checkpoint(partial, step, scalars, self.keep)
-        dist.barrier()
+        """Until what was begun is on the disk, on every process."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.result()
+            dist.barrier()
 
     def close(self) -> None:
-        self.wait()
+        self._thread.shutdown(wait=True)
+
+    def _finish(self, future: Any, partial: Path, step: int, scalars: dict[str, Any]) -> None:
+        future.result()  # on the first process: when all have written
+        if dist.get_rank() == 0:
+            finish_checkpoint(partial, step, scalars, self.keep)
 
 
 def load_sharded(path: Path, tensors: Mapping[str, Tensor]) -> None:

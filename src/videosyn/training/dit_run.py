@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,8 +15,9 @@ from videosyn.core.errors import UserError
 from videosyn.core.model_folder import CONFIG_NAME, load_state, load_strict
 from videosyn.dataset.buckets import parse_buckets
 from videosyn.dataset.decoders import Decoders
+from videosyn.dataset.footage_batches import FootageBatch
 from videosyn.dataset.footage_cache import CachedLatents, CachedText, write_footage_latents, write_text_features
-from videosyn.dataset.latent_cache import calibrate_folder, load_vae, write_latents
+from videosyn.dataset.latent_cache import calibrate_folder, encode_frames, load_vae, write_latents
 from videosyn.dataset.shards import Shard
 from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.diffusion.flow import FlowMatching
@@ -308,4 +310,12 @@ def _clips(
         raise UserError(
             f"no clip of bucket {', '.join(empty)} could be read when {options.cache} was made: mend the data"
         )
-    return clips, source.held_out_batches(reader, options.batch_size)
+    held_out = source.held_out_batches(reader, max(1, min(options.batch_size, options.validation_clips)))
+    return clips, [_as_latents(batch, vae) for batch in held_out]
+
+
+def _as_latents(batch: FootageBatch, vae: VidVAE) -> FootageBatch:
+    """Encoded, so that what is held out takes little memory."""
+    if batch.video is None:
+        return batch
+    return dataclasses.replace(batch, video=None, latents=encode_frames(vae, batch.video).cpu())

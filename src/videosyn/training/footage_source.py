@@ -43,13 +43,13 @@ class FootageSource:
     def batches(self, reader: Reader, seed: int, caption_dropout: float = 0.0) -> FootageBatches:
         return FootageBatches(self.footage, self.windows, reader, seed, caption_dropout)
 
-    def held_out_batches(self, reader: Reader, size: int) -> list[FootageBatch]:
-        """All held-out windows of the bucket that has most of them, once, with their captions."""
+    def held_out_batches(self, reader: Reader, size: int) -> Iterator[FootageBatch]:
+        """The held-out windows of the bucket that has most of them, with their captions."""
         found = FootageBatches(self.footage, self.held_out, reader, seed=0)
         bucket = max(self.buckets, key=lambda each: len(found.windows.of[each.name]))
         count = len(found.windows.of[bucket.name])
-        sizes = [min(size, count)]
-        return [found.batch(step, [bucket], sizes, WHOLE) for step in range(count // sizes[0])] if count else []
+        for step in range(-(-count // size)):
+            yield found.batch(step, [bucket], [min(size, count)], WHOLE)
 
     def some_frames(self, decoders: Decoders, num_clips: int) -> Iterator[Tensor]:
         """uint8 (1, T, H, W, 3) of windows of the first bucket, for measuring latents."""

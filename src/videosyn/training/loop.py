@@ -130,7 +130,11 @@ class _Run(Generic[B]):
         self.record = Record(self.folder, writes=processes.rank == 0, options=options)
         self.step = 0
         elapsed_s = 0.0
+        if processes.rank:
+            processes.wait()  # until the first one has put damaged checkpoints aside
         found = newest_whole(self.folder / "checkpoints", self.record.line)
+        if not processes.rank:
+            processes.wait()
         if found is not None:
             elapsed_s = self._continue(*found)
         self.record.begin(self.step)

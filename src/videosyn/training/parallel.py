@@ -86,9 +86,10 @@ def shard(module: nn.Module, blocks: Iterable[nn.Module], dtype: torch.dtype) ->
 
     if any(parameter.dtype != torch.float32 for parameter in module.parameters()):
         raise UserError("models are divided in fp32; the type they compute in is given apart")
-    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, output_dtype=torch.float32)
+    # Inputs stay as they are: a time between 0 and 1000 is no bf16 number, and the models convert what they must.
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in blocks:
-        fully_shard(block, mp_policy=MixedPrecisionPolicy(dtype, torch.float32))
+        fully_shard(block, mp_policy=policy)
     fully_shard(module, mp_policy=policy)
 
 

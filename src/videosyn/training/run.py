@@ -57,16 +57,16 @@ def run_dit(options: DiTTraining) -> str:
         return dry_run_dit(options)
     from videosyn.training.parallel import processes
 
-    outcome = "finished"
-    for stage in options.staged():
-        device, dtype = _begin(stage)
-        with processes(device, stage.parallel) as (all_of_us, own_device):
-            from videosyn.training.dit_run import train_dit
+    device, dtype = _device_and_dtype(options)
+    with processes(device, options.parallel) as (all_of_us, own_device):
+        from videosyn.training.dit_run import train_dit
 
-            outcome = train_dit(stage, all_of_us, own_device, dtype)
-        if outcome != "finished":
-            break
-    return outcome
+        for stage in options.staged():
+            _begin(stage)
+            if train_dit(stage, all_of_us, own_device, dtype) == "stopped":
+                return "stopped"
+            all_of_us.wait()  # the next stage begins with the model that the first process has saved
+    return "finished"
 
 
 def run_cache(options: DiTTraining) -> None:
@@ -78,9 +78,9 @@ def run_cache(options: DiTTraining) -> None:
     from videosyn.training.dit_run import fill_cache
     from videosyn.training.parallel import processes
 
-    for stage in options.staged():
-        device, _ = _device_and_dtype(stage)
-        with processes(device, "ddp") as (all_of_us, own_device):
+    device, _ = _device_and_dtype(options)
+    with processes(device, "ddp") as (all_of_us, own_device):
+        for stage in options.staged():
             fill_cache(stage, all_of_us, own_device)
 
 
