@@ -107,9 +107,9 @@ class CropBatches:
     fps: float = 8.0
     device: str = "cpu"
 
-    def batch(self, step: int, crops: Sequence[Bucket], sizes: Sequence[int], share: Share = WHOLE) -> ClipBatch:
+    def batch(self, step: int, buckets: Sequence[Bucket], sizes: Sequence[int], share: Share = WHOLE) -> ClipBatch:
         """The batch of a step: a crop shape by share, then a clip shape that holds it, then clips, then places."""
-        plan = plan_batch(crops, sizes, self.seed, step)
+        plan = plan_batch(buckets, sizes, self.seed, step)
         own = share.of(plan.size)
         crop = plan.bucket
         fitting = [

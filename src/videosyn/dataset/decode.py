@@ -87,7 +87,7 @@ def probe(place: Place) -> tuple[float, float, float, float]:
             return 1, height, width, 1
         import av
 
-        with place.open() as file, av.open(file) as container:
+        with place.open() as file, av.open(file, "r") as container:
             stream = container.streams.video[0]
             frame = next(container.decode(stream))
             fps = float(stream.average_rate or stream.guessed_rate or 0)
@@ -106,7 +106,7 @@ def _pictures_at(wanted: Wanted) -> Iterator[np.ndarray]:
     import av
 
     times = [wanted.start_s + index * wanted.step_s + wanted.tolerance_s for index in range(wanted.num_frames)]
-    with wanted.place.open() as file, av.open(file) as container:
+    with wanted.place.open() as file, av.open(file, "r") as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1  # as many processes as cores decode
         tick_s, begin = float(stream.time_base or 0), stream.start_time or 0

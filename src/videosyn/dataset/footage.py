@@ -68,7 +68,8 @@ def read_footage(folder: Path, with_captions: bool = True) -> Footage:
             f"{table or folder} has no captions: give it a column `text`, or curate with --captions.captioner"
         )
     with ThreadPoolExecutor(max_workers=8) as threads:  # PyAV opens files without holding the interpreter
-        taken = list(threads.map(lambda entry: _take(*entry, with_captions), sorted(entries, key=lambda e: e[0])))
+        ordered = sorted(entries, key=lambda entry: entry[0])
+        taken = list(threads.map(lambda entry: _take(entry[0], entry[1], entry[2], with_captions), ordered))
     clips = tuple(each for each in taken if isinstance(each, FootageClip))
     return Footage(folder, clips, tuple(each for each in taken if isinstance(each, tuple)))
 

@@ -132,7 +132,8 @@ class FramesFromFiles:
         return windows
 
     def read(self, pool: Sequence[Window], chosen: Sequence[int], bucket: Bucket, across: Sequence[float]) -> Read:
-        places, found = list(chosen), [None] * len(chosen)
+        places = list(chosen)
+        found: list[np.ndarray | None] = [None] * len(chosen)
         missing = list(range(len(chosen)))
         for _ in range(MOST_STEPS_ASIDE):
             for index in missing:

@@ -142,11 +142,11 @@ class ShardedSaver:
         self.folder, self.keep = folder, keep
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._running: Future[None] | None = None
-        self._group = dist.new_group(backend="gloo")  # a background thread must not share the step's group
+        self._group: Any = dist.new_group(backend="gloo")  # a background thread must not share the step's group
 
     def save(self, step: int, tensors: Mapping[str, Tensor], scalars: dict[str, Any]) -> None:
-        import torch.distributed.checkpoint as dcp
-        from torch.distributed.checkpoint import HuggingFaceStorageWriter
+        from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+        from torch.distributed.checkpoint.state_dict_saver import async_save
 
         self.wait()
         partial = self.folder / f".step-{step:08d}.partial"
@@ -154,7 +154,7 @@ class ShardedSaver:
             begin_checkpoint(self.folder, step)
         dist.barrier()
         writer = HuggingFaceStorageWriter(str(partial), save_distributed=True)
-        future = dcp.async_save(dict(tensors), storage_writer=writer, process_group=self._group)
+        future = async_save(dict(tensors), storage_writer=writer, process_group=self._group)
         self._running = self._thread.submit(self._finish, future, partial, step, scalars)
 
     def wait(self) -> None:
@@ -175,10 +175,10 @@ class ShardedSaver:
 
 def load_sharded(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Fills the live DTensors of a run with what is in a checkpoint, whatever number of processes wrote it."""
-    import torch.distributed.checkpoint as dcp
-    from torch.distributed.checkpoint import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
 
-    dcp.load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(path)))
+    load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(path)))
 
 
 def _checksum(path: Path) -> int:

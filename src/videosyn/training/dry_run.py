@@ -130,7 +130,9 @@ def _counts(
     if options.data:
         footage = read_footage(Path(options.data), with_captions)
         windows = fit_windows(footage, buckets, Fitting(options.clip_fps, options.max_windows, options.max_crop))
-        counts = [(len({each.clip for each in some}), len(some)) for some in windows.of.values()]
+        counts: list[tuple[int | None, int | None]] = [
+            (len({each.clip for each in some}), len(some)) for some in windows.of.values()
+        ]
         return counts, _left_out([*footage.refused, *windows.unfit], windows.empty, options.drop_unfit)
     if isinstance(options, DiTTraining):
         films = [bucket for bucket in buckets if bucket.frames > 1]

@@ -359,7 +359,11 @@ def parts_of(batch: B, count: int) -> list[B]:
 
 def _optimizer(options: Training, step: TrainingStep[Any], processes: Processes) -> Optimizer | ShardedAdamW:
     parameters, matrices = step.parameters(), step.matrices()
-    common = {"adamw_lr": options.adamw_lr, "clip_norm": options.clip_norm, "ema_decay": options.ema_decay}
+    common: dict[str, Any] = {
+        "adamw_lr": options.adamw_lr,
+        "clip_norm": options.clip_norm,
+        "ema_decay": options.ema_decay,
+    }
     if options.optimizer == "adamw":
         common |= {"adamw_weight_decay": options.weight_decay, "adamw_decayed": matrices}
     if processes.shards:

@@ -34,7 +34,8 @@ def held_out_latents(options: DiTTraining, vae: VidVAE, bucket: Bucket) -> list[
     captions = tuple(caption(scene, Random(scene.seed), bucket.frames, "full") for scene in scenes)
     cells = [named_cells(scene, bucket.frames, bucket.height, bucket.width, options.fps) for scene in scenes]
     size = options.batch_size
+    pieces = zip(range(0, len(seeds), size), latents.split(size), torch.stack(cells).split(size))
     return [
-        LatentBatch(bucket.name, 0, bucket.frames, seeds[low : low + size], captions[low : low + size], *parts)
-        for low, *parts in zip(range(0, len(seeds), size), latents.split(size), torch.stack(cells).split(size))
+        LatentBatch(bucket.name, 0, bucket.frames, seeds[low : low + size], captions[low : low + size], some, things)
+        for low, some, things in pieces
     ]
