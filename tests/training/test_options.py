@@ -40,6 +40,14 @@ def test_options_need_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_training_on_the_world_loads_neither_pyav_nor_diffusers_nor_transformers():
+    code = (
+        "import sys, videosyn.training.dit_run, videosyn.training.vae_run; "
+        "sys.exit(bool({'av', 'diffusers', 'transformers', 'pyarrow', 'peft', 'tensorboard'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -21,7 +21,8 @@ from videosyn.training import checkpoint
 from videosyn.training.checkpoint import checkpoints, load_checkpoint
 from videosyn.training.draws import Draws
 from videosyn.training.guard import Guard
-from videosyn.training.loop import TrainingBroke, parts_of, train
+from videosyn.training.loop import TrainingBroke, train
+from videosyn.training.parts import parts_of
 
 RUN = """
 import sys, time

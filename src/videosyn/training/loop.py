@@ -9,11 +9,8 @@ several processes each computes its share of the same batch (`parallel.py`).
 
 from __future__ import annotations
 
-import dataclasses
-import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -26,37 +23,16 @@ from videosyn.dataset.batches import Share
 from videosyn.training.checkpoint import Saver, ShardedSaver, load_checkpoint, load_sharded, newest_whole
 from videosyn.training.draws import Draws
 from videosyn.training.guard import Guard
+from videosyn.training.leaving import leave_when_asked
 from videosyn.training.optimizer import Optimizer
 from videosyn.training.options import Training
 from videosyn.training.parallel import Processes
+from videosyn.training.parts import Batch, parts_of
 from videosyn.training.prefetch import Prefetch
 from videosyn.training.record import Record, write_batch
 from videosyn.training.schedule import Budget, lr_scale
 from videosyn.training.sharded import ShardedAdamW
 from videosyn.training.window import Window
-
-
-class Batch(Protocol):
-    """A frozen dataclass of tensors and plain values, written down when it breaks a run."""
-
-    @property
-    def bucket(self) -> str: ...
-
-    @property
-    def size(self) -> int:
-        """Clips of this process."""
-        ...
-
-    @property
-    def first(self) -> int:
-        """Place of the first of them in the batch of all processes."""
-        ...
-
-    @property
-    def whole(self) -> int:
-        """Size of that batch; 0: this is all of it."""
-        ...
-
 
 B = TypeVar("B", bound=Batch)
 
@@ -180,7 +156,7 @@ class _Run(Generic[B]):
             lambda step: self.model.batch(step, self.budget.progress(step), share), self.step, ahead, max(1, ahead // 2)
         )
         try:
-            with _leave_when_asked() as asked:
+            with leave_when_asked() as asked:
                 leave = False
                 while not self.budget.spent(self.step) and not leave:
                     self._one_step(batches)
@@ -341,22 +317,6 @@ class _Run(Generic[B]):
         self.record.line(f"step {self.step}  saved")
 
 
-def parts_of(batch: B, count: int) -> list[B]:
-    """A batch in `count` parts, or fewer if it has fewer clips: every tensor and tuple with an item a clip is cut."""
-    if count == 1 or batch.size == 1:
-        return [batch]
-    size, parts = batch.size, []
-    for place in range(min(count, size)):
-        low, high = (each * size // min(count, size) for each in (place, place + 1))
-        changes: dict[str, Any] = {"first": batch.first + low, "whole": batch.whole or size}
-        for field in dataclasses.fields(batch):  # pyright: ignore[reportArgumentType]
-            value = getattr(batch, field.name)
-            if isinstance(value, (Tensor, tuple)) and len(value) == size:
-                changes[field.name] = value[low:high]
-        parts.append(dataclasses.replace(batch, **changes))  # pyright: ignore[reportArgumentType,reportType]
-    return parts
-
-
 def _optimizer(options: Training, step: TrainingStep[Any], processes: Processes) -> Optimizer | ShardedAdamW:
     parameters, matrices = step.parameters(), step.matrices()
     common: dict[str, Any] = {
@@ -407,27 +367,3 @@ class _Due:
 def noise_seed(seed: int, step: int) -> int:
     """The seed of a step's noise; another for each (seed, step)."""
     return (seed * 1_000_003 + step) % 2**62
-
-
-@contextmanager
-def _leave_when_asked():
-    """Yields a list that becomes non-empty once SIGTERM or SIGINT came; a second one acts as usual."""
-    asked: list[int] = []
-
-    before: dict[int, Any] = {}
-
-    def remember(number: int, frame: object) -> None:
-        asked.append(number)
-        signal.signal(number, before[number])
-
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            before[number] = signal.signal(number, remember)
-    except ValueError:  # not the main thread: the caller handles signals
-        yield asked
-        return
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
