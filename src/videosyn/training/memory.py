@@ -19,6 +19,9 @@ from videosyn.vdit.model import VDiT
 from videosyn.vidvae.config import VidVAEConfig
 from videosyn.vidvae.model import VidVAE
 
+WORKING_BLOCKS = 2.5
+"""What gradients and intermediate results take at the peak, in blocks: benchmarks/training_memory.py, on nano."""
+
 
 def state_bytes(parameters: int, matrices: int, bytes_each: int, muon: bool, shards: int = 1) -> int:
     """Weights, gradients, fp32 masters, moments and moving average.
@@ -52,7 +55,7 @@ def vae_kept_bytes(config: VidVAEConfig, size: tuple[int, int, int], dtype: torc
     def run(model: Any) -> Tensor:
         return model.decode_raw(model.posterior(torch.zeros(1, 3, *size, dtype=dtype)).mean)
 
-    return _kept(lambda: VidVAE(config), run, dtype, checkpointing, 2)
+    return _kept(lambda: VidVAE(config), run, dtype, checkpointing, 2 * len(config.encoder_widths))
 
 
 def count_parameters(make: Callable[[], nn.Module]) -> tuple[int, int]:
@@ -76,7 +79,9 @@ def _kept(
     num_blocks: int,
 ) -> int:
     whole = _saved_bytes(make, run, dtype, False)
-    return _saved_bytes(make, run, dtype, True) + whole // num_blocks if checkpointing else whole
+    block = whole // num_blocks
+    kept = _saved_bytes(make, run, dtype, True) + block if checkpointing else whole
+    return kept + int(WORKING_BLOCKS * block)
 
 
 def _saved_bytes(
