@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from videosyn.core.memory import FIXED_BYTES
 from videosyn.training.blocks import blocks_of, recompute
+from videosyn.vdit import embeddings
 from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.model import VDiT
 from videosyn.vidvae.config import VidVAEConfig
@@ -107,4 +108,7 @@ def _saved_bytes(
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             run(model)
+        for each in vars(embeddings).values():  # tables made meanwhile are fake, too: none may stay
+            if hasattr(each, "cache_clear"):
+                each.cache_clear()
         return sum(storage.nbytes() for storage in kept.values())
