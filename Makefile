@@ -45,7 +45,7 @@ bench: .venv/.dev
 	$(BIN)/python -m pip install -q --no-deps -e .
 	@touch $@
 
-.venv/.dev: requirements/dev.lock requirements/curate.lock .venv/.runtime
+.venv/.dev: requirements/dev.lock requirements/curate.lock requirements/train.lock .venv/.runtime
 	$(BIN)/python -m pip install -q -r requirements/dev.lock
 	@touch $@
 

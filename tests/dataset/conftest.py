@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from videosyn.dataset.buckets import Bucket
 from videosyn.dataset.latent_cache import calibrate_folder
 from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.presets import TINY
+
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests find clips_folder.py
 
 
 @pytest.fixture(scope="session")

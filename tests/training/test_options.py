@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,29 @@ def test_shipped_configurations_load(name: str):
     assert options.preset == ("nano_320" if name == "nano_dit_gpu" else "nano")
 
 
+@pytest.mark.parametrize("name", ["small_vae", "xl_vae", "small_dit", "xl_dit"])
+def test_configurations_of_the_larger_models_load(name: str):
+    cls = VAETraining if "vae" in name else DiTTraining
+    options = load_yaml(cls, CONFIGS / f"{name}.yaml")
+    assert options.data
+    if isinstance(options, DiTTraining):
+        stages = options.staged()
+        assert [Path(stage.out).name for stage in stages] == [stage.name for stage in options.stages]
+        assert all(stage.init == f"{before.out}/model" for before, stage in pairwise(stages))
+        assert stages[0].init == options.init
+        assert stages[0].buckets != stages[1].buckets
+
+
 def test_options_need_no_torch():
     code = "import sys, videosyn.training.options; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_training_on_the_world_loads_neither_pyav_nor_diffusers_nor_transformers():
+    code = (
+        "import sys, videosyn.training.dit_run, videosyn.training.vae_run; "
+        "sys.exit(bool({'av', 'diffusers', 'transformers', 'pyarrow', 'peft', 'tensorboard'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -37,6 +59,9 @@ def test_options_need_no_torch():
         ("max_steps: 1\ncrops: [17x128x128]", "fits in no clip"),
         ("max_steps: 1\nmuon_steps: 0", "muon_steps"),
         ("max_steps: 1\nema_decay: 2", "ema_decay"),
+        ("max_steps: 1\naccumulate: 0", "accumulate"),
+        ("max_steps: 1\nadversarial_start: 2", "adversarial_start"),
+        ("max_steps: 1\non_broken: ignore", "on_broken"),
     ],
 )
 def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, says: str):
@@ -50,3 +75,20 @@ def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, says: str):
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(UserError, match=r"nowhere\.yaml"):
         load_yaml(DiTTraining, tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("stages: [{name: a, max_steps: 1}, {name: a, max_steps: 1}]", "names of their own"),
+        ("stages: [{name: a}]", "a run needs an end"),
+        ("stages: [{name: a, max_steps: 1, bucket: [1x8x8]}]", "unknown key 'bucket'"),
+        ("max_steps: 1\nlora_rank: 4", "set init"),
+        ("max_steps: 1\ndata: x\nthing_weight: 2", "lessons of the world"),
+    ],
+)
+def test_a_wrong_file_for_a_vdit_gets_one_line(tmp_path: Path, text: str, says: str):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=says):
+        load_yaml(DiTTraining, path)

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
+from videosyn.dataset.batches import WHOLE, Share
+from videosyn.training.draws import Draws
 from videosyn.training.options import Training
 
 
@@ -16,6 +19,8 @@ class ToyBatch:
     bucket: str
     step: int
     x: Tensor
+    first: int = 0
+    whole: int = 0
 
     @property
     def size(self) -> int:
@@ -39,13 +44,15 @@ class ToyStep:
     def matrices(self) -> set[str]:
         return {"0.weight"}
 
-    def batch(self, step: int, progress: float) -> ToyBatch:
+    def batch(self, step: int, progress: float, share: Share = WHOLE) -> ToyBatch:
         self.progress[step] = progress
         x = torch.randn(8, 6, generator=torch.Generator().manual_seed(step))
-        return ToyBatch("toy", step, x * float("nan") if step == self.broken_at else x)
+        x = x * float("nan") if step == self.broken_at else x
+        own = share.of(len(x))
+        return ToyBatch("toy", step, x[own.start : own.stop], own.start, len(x))
 
-    def loss(self, batch: ToyBatch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        noise = 0.01 * torch.randn(8, 1, generator=generator)
+    def loss(self, batch: ToyBatch, draws: Draws, progress: float = 0.0) -> tuple[Tensor, dict[str, float]]:
+        noise = 0.01 * draws.normal(1)
         loss = (self.model(batch.x) - batch.x.sum(1, keepdim=True) - noise).square().mean()
         self.losses[batch.step] = loss.item()
         if callable(self.on_loss):
@@ -56,7 +63,7 @@ class ToyStep:
         return {"val/loss": float(self.model(torch.ones(1, 6)))}
 
     def sheet(self, path: Path) -> None:
-        path.write_bytes(b"picture")
+        Image.new("RGB", (4, 4)).save(path)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -100,6 +100,13 @@ COMMANDS = (
         "videosyn.app.convert:run_open_sora",
     ),
     Command(
+        ("cache",),
+        "latents and text features of a configuration's clips: cache CONFIG.yaml",
+        "videosyn.training.options:DiTTraining",
+        "videosyn.training.run:run_cache",
+        "first",
+    ),
+    Command(
         ("train", "vae"),
         "a VidVAE: train vae CONFIG.yaml [--field value]",
         "videosyn.training.options:VAETraining",

@@ -13,6 +13,7 @@ from random import Random
 import torch
 from torch import Tensor
 
+from videosyn.core.errors import UserError
 from videosyn.dataset.buckets import Bucket, bucket_of_step
 from videosyn.dataset.latent_cache import LatentCache
 from videosyn.dataset.world_clips import WorldClips, render_clips, scenes_of
@@ -27,6 +28,23 @@ class Plan:
     bucket: Bucket
     size: int
     first: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of every batch a process takes: the `rank`th of `count`."""
+
+    rank: int = 0
+    count: int = 1
+
+    def of(self, size: int) -> range:
+        """Places of a batch of `size` clips; parts differ by one at most. A UserError where one would be empty."""
+        if size < self.count:
+            raise UserError(f"a batch of {size} cannot be shared by {self.count} processes: raise batch_size")
+        return range(self.rank * size // self.count, (self.rank + 1) * size // self.count)
+
+
+WHOLE = Share()
 
 
 def plan_batch(buckets: Sequence[Bucket], sizes: Sequence[int], seed: int, step: int) -> Plan:
@@ -66,6 +84,10 @@ class ClipBatch:
     corners: tuple[tuple[int, int, int], ...]
     """First frame, row and column of each crop in its clip."""
     video: Tensor
+    first: int = 0
+    """Place of the first of these clips in the batch of all processes."""
+    whole: int = 0
+    """Size of that batch."""
 
     @property
     def size(self) -> int:
@@ -85,9 +107,10 @@ class CropBatches:
     fps: float = 8.0
     device: str = "cpu"
 
-    def batch(self, step: int, crops: Sequence[Bucket], sizes: Sequence[int]) -> ClipBatch:
+    def batch(self, step: int, buckets: Sequence[Bucket], sizes: Sequence[int], share: Share = WHOLE) -> ClipBatch:
         """The batch of a step: a crop shape by share, then a clip shape that holds it, then clips, then places."""
-        plan = plan_batch(crops, sizes, self.seed, step)
+        plan = plan_batch(buckets, sizes, self.seed, step)
+        own = share.of(plan.size)
         crop = plan.bucket
         fitting = [
             clip
@@ -97,19 +120,20 @@ class CropBatches:
         source = Random(f"clip/{self.seed}/{step}").choices(fitting, [clip.share for clip in fitting])[0]
         if self.clips is None:
             start = self.first_seed + step * max(sizes)
-            seeds = tuple(range(start, start + plan.size))
+            seeds = tuple(range(start, start + plan.size))[own.start : own.stop]
             video = render_clips(seeds, source, "train", self.fps, self.device)
         else:
             pool = next(bucket for bucket in self.clips.buckets if bucket.name == source.name)
             chosen = indices(replace(plan, bucket=pool), len(self.clips.seeds[pool]), self.seed)
+            chosen = chosen[own.start : own.stop]
             seeds = tuple(self.clips.seeds[pool][chosen].tolist())
             video = [self.clips.video[pool][index] for index in chosen]
-        corners = tuple(_corner(self.seed, step, index, source, crop) for index in range(plan.size))
+        corners = tuple(_corner(self.seed, step, index, source, crop) for index in own)
         pieces = [
             clip[t : t + crop.frames, y : y + crop.height, x : x + crop.width]
             for clip, (t, y, x) in zip(video, corners)
         ]
-        return ClipBatch(crop.name, step, seeds, corners, torch.stack(pieces))
+        return ClipBatch(crop.name, step, seeds, corners, torch.stack(pieces), own.start, plan.size)
 
 
 def _corner(seed: int, step: int, index: int, clip: Bucket, crop: Bucket) -> tuple[int, int, int]:
@@ -134,6 +158,10 @@ class LatentBatch:
     things: Tensor | None = None
     """Kind, colour and motion of what lies in each cell, 0 where nothing does: uint8 (B, 3, t, h, w), as
     `world.footprint.named_cells` gives them. None: not asked for."""
+    first: int = 0
+    """Place of the first of these clips in the batch of all processes."""
+    whole: int = 0
+    """Size of that batch."""
 
     @property
     def size(self) -> int:
@@ -152,16 +180,20 @@ class CaptionedLatents:
     """Whether batches say where which things are."""
     _named_cells: dict[tuple[str, int], Tensor] = field(default_factory=dict, repr=False)
 
-    def batch(self, step: int, buckets: Sequence[Bucket], sizes: Sequence[int]) -> LatentBatch:
+    def batch(self, step: int, buckets: Sequence[Bucket], sizes: Sequence[int], share: Share = WHOLE) -> LatentBatch:
         """The batch of a step. One-frame buckets take the cache's images and the first frames of its clips."""
         plan = plan_batch(buckets, sizes, self.seed, step)
         latents, seeds = self.cache.clips(plan.bucket)
-        chosen = indices(plan, len(seeds), self.seed)
+        own = share.of(plan.size)
+        chosen = indices(plan, len(seeds), self.seed)[own.start : own.stop]
         picked = tuple(seeds[chosen].tolist())
         frames = plan.bucket.frames
-        captions = tuple(self._caption(seed, step, index, frames) for index, seed in enumerate(picked))
+        captions = tuple(self._caption(seed, step, index, frames) for index, seed in zip(own, picked))
         things = torch.stack([self._cells(plan.bucket, seed) for seed in picked]) if self.with_things else None
-        return LatentBatch(plan.bucket.name, step, frames, picked, captions, latents[chosen], things)
+        latents = latents[chosen]
+        return LatentBatch(
+            plan.bucket.name, step, frames, picked, captions, latents, things, first=own.start, whole=plan.size
+        )
 
     def _cells(self, bucket: Bucket, scene_seed: int) -> Tensor:
         """Worked out once for each clip: (3, t, h, w)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -47,18 +47,26 @@ def encode_frames(vae: VidVAE, frames: Tensor) -> Tensor:
     return torch.cat(pieces)
 
 
-@torch.no_grad()
 def calibrate(
     vae: VidVAE, bucket: Bucket, num_clips: int = 256, fps: float = 8, first_seed: int = TRAIN_SEEDS
 ) -> VidVAE:
-    """-> the same VidVAE whose config knows the mean and spread of each raw latent channel over `num_clips` clips."""
+    """-> the same VidVAE whose config knows the mean and spread of each raw latent channel over clips of the world."""
+    device = next(vae.parameters()).device
+    seeds = range(first_seed, first_seed + num_clips)
+    return calibrate_on(
+        vae, (render_clips(seeds[low : low + 8], bucket, "train", fps, device) for low in range(0, num_clips, 8))
+    )
+
+
+@torch.no_grad()
+def calibrate_on(vae: VidVAE, clips: Iterable[Tensor]) -> VidVAE:
+    """The same over any clips, uint8 (B, T, H, W, 3) each."""
     weight = next(vae.parameters())
     total = torch.zeros(2, vae.config.latent_channels, dtype=torch.float64)
     count = 0
-    for low in range(0, num_clips, 8):
-        seeds = range(first_seed + low, first_seed + min(low + 8, num_clips))
-        frames = render_clips(seeds, bucket, "train", fps, weight.device)
-        raw = vae.posterior(video_from_frames(frames, weight.dtype)).mode().double().cpu().transpose(0, 1).flatten(1)
+    for frames in clips:
+        video = video_from_frames(frames.to(weight.device), weight.dtype)
+        raw = vae.posterior(video).mode().double().cpu().transpose(0, 1).flatten(1)
         total += torch.stack([raw.sum(1), raw.square().sum(1)])
         count += raw.shape[1]
     mean = total[0] / count
@@ -76,10 +84,14 @@ def calibrate_folder(
     fps: float = 8,
     device: str = "cpu",
     dtype: str = "auto",
+    clips: Iterable[Tensor] | None = None,
 ) -> None:
-    """Measures mean and spread of the latents of the VidVAE saved in `folder` and writes them into its config."""
+    """Measures mean and spread of the latents of the VidVAE saved in `folder` and writes them into its config.
+
+    On `clips`, uint8 (B, T, H, W, 3) each; None: on `num_clips` of the world, of the bucket's shape.
+    """
     vae = load_vae(folder).to(device, pick_dtype(dtype, torch.device(device)))
-    config = calibrate(vae, bucket, num_clips, fps).config
+    config = (calibrate(vae, bucket, num_clips, fps) if clips is None else calibrate_on(vae, clips)).config
     with atomic_file(Path(folder) / CONFIG_NAME) as hidden:
         save_json(config, hidden)
 

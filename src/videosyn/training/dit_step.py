@@ -1,29 +1,34 @@
-"""What a VDiT and its text encoder bring to the loop: cached latents and captions, the objective's error."""
+"""What a VDiT and its text encoder bring to the loop: latents and captions, the objective's error."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from random import Random
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from videosyn.dataset.batches import CaptionedLatents, LatentBatch, batch_sizes
+from videosyn.core.model_folder import load_strict
+from videosyn.core.shapes import check_num_frames, check_size
+from videosyn.dataset.batches import LatentBatch, Share, batch_sizes
 from videosyn.dataset.buckets import Bucket, parse_buckets
+from videosyn.dataset.footage_batches import FootageBatch
 from videosyn.dataset.latent_cache import encode_frames
-from videosyn.dataset.world_clips import VALIDATION_SEEDS, render_clips, scenes_of
-from videosyn.diffusion.flow import FlowMatching
-from videosyn.sampling.model_index import Defaults, Trained
 from videosyn.sampling.pipeline import VideoSynPipeline
+from videosyn.text.features import TextEncoder, TextFeatures
 from videosyn.text.nano import NanoTextEncoder
+from videosyn.training.draws import Draws
 from videosyn.training.given import draw_given
 from videosyn.training.naming import Namer
 from videosyn.training.options import DiTTraining
+from videosyn.training.parallel import whole_state
+from videosyn.training.saving import save_model
 from videosyn.training.sheets import write_sheet
 from videosyn.vdit.model import VDiT
+from videosyn.vidvae.config import VidVAEConfig
 from videosyn.vidvae.model import VidVAE
-from videosyn.world.caption import caption
-from videosyn.world.footprint import named_cells
 
 PROMPTS = (
     "a red ball bounces on the grass at sunset",
@@ -35,10 +40,37 @@ PROMPTS = (
     "a pink rocket moves up in the desert at night, in pixel art style",
     "a red ring, a green tree and a blue diamond in an abstract world",
 )
-"""What every sample sheet shows."""
+"""What a sample sheet shows of a model of the world."""
 
 NOT_MATRICES = ("vdit.patch_embedder", "vdit.final", "vdit.time_embedder", "text.words", "text.places", "namer")
 """Embeddings, first and last layers: AdamW's, as are norms, biases and modulation tables."""
+NOISE_LEVELS = 4
+"""Parts of the times 0 to 1 whose errors are logged apart."""
+
+DiTBatch = LatentBatch | FootageBatch
+
+
+@dataclass(frozen=True)
+class _Noisy:
+    """What is drawn for the clips of a batch."""
+
+    latents: Tensor
+    """(B, Z, t, h, w), clean, fp32."""
+    noise: Tensor
+    times: Tensor
+    """(B,), or (B, t) with 0 where a frame is given."""
+    levels: Tensor
+    """(B,): each clip's time."""
+    counts: Tensor
+    """Bool (B, t): frames that are not given, whose error counts."""
+    mean_count: Tensor
+    """Part of the frames that count, over the batch of all processes."""
+
+
+class Clips(Protocol):
+    """Where batches come from: `CaptionedLatents`, `FootageBatches`."""
+
+    def batch(self, step: int, buckets: Sequence[Bucket], sizes: Sequence[int], share: Share) -> DiTBatch: ...
 
 
 class DiTStep:
@@ -47,42 +79,30 @@ class DiTStep:
     def __init__(
         self,
         options: DiTTraining,
-        vdit: VDiT,
-        text_encoder: NanoTextEncoder,
-        vae: VidVAE,
-        objective: FlowMatching,
-        clips: CaptionedLatents,
+        pipeline: VideoSynPipeline,
+        clips: Clips,
+        buckets: tuple[Bucket, ...],
+        held_out: Sequence[DiTBatch],
+        prompts: Sequence[str] = PROMPTS,
+        adapter: bool = False,
     ) -> None:
-        """`vdit` and `text_encoder` are trained together; `vae` decodes the sample sheets and is saved with them."""
-        self.options, self.clips, self.objective = options, clips, objective
-        self.vdit, self.text_encoder, self.vae = vdit, text_encoder, vae
-        parameter = next(vdit.parameters())
+        """The VDiT of `pipeline` is trained, or (`adapter`) what was put on it, and its text encoder where that is a
+        small one; its VidVAE encodes what is not latents yet, decodes the sample sheets, and is saved with them.
+        """
+        self.options, self.pipeline, self.clips, self.prompts = options, pipeline, clips, prompts
+        self.vdit, self.vae, self.objective = pipeline.vdit, pipeline.vae, pipeline.objective
+        self.text_encoder: TextEncoder = pipeline.text_encoder
+        self.adapter, self._validation = adapter, held_out
+        parameter = next(self.vdit.parameters())
         self.device = parameter.device
-        self.namer = Namer(vdit).to(self.device, parameter.dtype) if options.naming_weight else None
-        buckets = parse_buckets(options.buckets)
+        self.namer = Namer(self.vdit).to(self.device, parameter.dtype) if options.naming_weight else None
         self._mixed = self._mix(buckets)
         self._image_phase = self._mix(_with_images(buckets, options.image_phase_share))
-        self.pipeline = VideoSynPipeline(
-            vae,
-            vdit,
-            text_encoder,
-            objective,
-            Defaults(
-                num_frames=buckets[0].frames,
-                height=buckets[0].height,
-                width=buckets[0].width,
-                guidance=options.guidance,
-                fps=options.fps,
-            ),
-            Trained(
-                max_frames=max(bucket.frames for bucket in buckets),
-                max_pixels=max(bucket.height * bucket.width for bucket in buckets),
-            ),
-        )
-        self._validation = self._held_out(buckets[0])
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        parts: dict[str, nn.Module] = {"vdit": self.vdit, "text": self.text_encoder}
+        parts: dict[str, nn.Module] = {"vdit": self.vdit}
+        if isinstance(self.text_encoder, NanoTextEncoder) and not self.adapter:
+            parts["text"] = self.text_encoder
         if self.namer is not None:
             parts["namer"] = self.namer
         return {
@@ -93,6 +113,8 @@ class DiTStep:
         }
 
     def matrices(self) -> set[str]:
+        if self.adapter:  # low-rank factors are no layers of their own: AdamW's
+            return set()
         named = self.parameters().items()
         return {
             name
@@ -100,90 +122,174 @@ class DiTStep:
             if parameter.ndim >= 2 and not name.startswith(NOT_MATRICES) and not name.endswith("table")
         }
 
-    def batch(self, step: int, progress: float) -> LatentBatch:
+    def batch(self, step: int, progress: float, share: Share) -> DiTBatch:
         buckets, sizes = self._image_phase if progress < self.options.image_phase_fraction else self._mixed
-        return self.clips.batch(step, buckets, sizes)
+        return self.clips.batch(step, buckets, sizes, share)
 
-    def loss(self, batch: LatentBatch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        error, weight = self._error(batch, generator, self.options.given_share)  # (B, t, h, w), (B, t, 1, 1)
-        if batch.things is None:
-            return (error * weight).mean() / weight.mean(), {}
-        cells = batch.things.to(self.device)  # (B, 3, t, h, w)
-        plain = (error * weight).mean() / weight.mean()
-        weight = weight * (1.0 + (self.options.thing_weight - 1.0) * (cells[:, 0] > 0).float())  # (B, t, h, w)
-        loss, figures = (error * weight).mean() / weight.mean(), {"plain_loss": plain.item()}
+    def loss(self, batch: DiTBatch, draws: Draws, progress: float) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        noisy = self._noisy(batch, draws, self.options.given_share)
+        error, counts = self._error(batch, noisy)  # (B, t, h, w)
+        figures: dict[str, float | Tensor] = dict(_by_noise(error.detach(), counts, noisy.levels))
+        plain = (error * counts / noisy.mean_count).mean()
+        things = batch.things if isinstance(batch, LatentBatch) else None
+        if things is None:
+            return plain, figures
+        cells = things.to(self.device)  # (B, 3, t, h, w)
+        weight = counts * (1.0 + (self.options.thing_weight - 1.0) * (cells[:, 0] > 0).float())  # (B, t, h, w)
+        loss = (error * weight).mean() / weight.mean()
+        figures["plain_loss"] = plain.detach()
         if self.namer is not None:
             naming, shares = self.namer(cells)
             loss = loss + self.options.naming_weight * naming
-            figures |= {"naming": naming.item(), **{f"named/{name}": share for name, share in shares.items()}}
+            figures |= {"naming": naming.detach(), **{f"named/{name}": share for name, share in shares.items()}}
         return loss, figures
 
     def validate(self) -> dict[str, float]:
-        generator = torch.Generator(self.device).manual_seed(1)
-        error = torch.cat([self._error(batch, generator)[0] for batch in self._validation])  # (N, t, h, w)
-        cells = torch.cat([batch.things for batch in self._validation if batch.things is not None])
-        there = (cells[:, 0] > 0).to(self.device)
-        return {"val/loss": error.mean().item(), "val/things": error[there].mean().item()}
+        if not self._validation:
+            return {}
+        draws = [Draws(1 + place, batch.size, device=self.device) for place, batch in enumerate(self._validation)]
+        errors = [
+            self._error(batch, self._noisy(batch, draw, 0.0))[0] for batch, draw in zip(self._validation, draws)
+        ]  # each (B, t, h, w)
+        figures = {"val/loss": torch.cat([error.flatten() for error in errors]).mean().item()}
+        things = [batch.things for batch in self._validation if isinstance(batch, LatentBatch)]
+        if things and all(each is not None for each in things):
+            there = torch.cat([each[:, 0] > 0 for each in things if each is not None]).to(self.device)
+            figures["val/things"] = torch.cat(errors)[there].mean().item()
+        return figures
 
     def sheet(self, path: Path) -> None:
-        films = self.pipeline(PROMPTS, num_steps=self.options.sheet_steps)
+        pipeline = self._whole()
+        if pipeline is None or not self.prompts:
+            return
+        films = pipeline(self.prompts, num_steps=self.options.sheet_steps)
         rows = [torch.from_numpy(frames).permute(3, 0, 1, 2).float() / 127.5 - 1 for frames in films.frames]
-        write_sheet(path, rows, PROMPTS)
+        write_sheet(path, rows, self.prompts)
 
     def save(self, folder: Path) -> None:
-        self.pipeline.save_pretrained(folder)
+        pipeline = self._whole()
+        if pipeline is not None:
+            save_model(pipeline, folder, self.options.text or self.options.init, self.adapter)
 
-    def _error(self, batch: LatentBatch, generator: torch.Generator, given_share: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Squared error of the prediction, a mean over channels, fp32 (B, t, h, w); and which frames count,
-        fp32 (B, t, 1, 1): those that were not given. Times, noise and given frames: the generator.
+    def _whole(self) -> VideoSynPipeline | None:
+        """The pipeline with undivided models; None on all processes but the first that divide them."""
+        from torch.distributed.fsdp import FSDPModule
+
+        if not isinstance(self.vdit, FSDPModule):
+            return self.pipeline
+        vdit_state = whole_state(self.vdit)
+        text: TextEncoder = self.text_encoder
+        if isinstance(text, NanoTextEncoder):
+            text_state = whole_state(text)
+            text = NanoTextEncoder(text.config, text.tokenizer)
+            if text_state:
+                load_strict(text, text_state, "the text encoder")
+        if not vdit_state:
+            return None
+        like = next(self.vae.parameters())
+        vdit = VDiT(self.vdit.config)
+        load_strict(vdit, vdit_state, "the VDiT")
+        if isinstance(text, NanoTextEncoder):
+            text = text.to(like.device, like.dtype)
+        vdit = vdit.to(like.device, like.dtype)
+        return VideoSynPipeline(self.vae, vdit, text, self.objective, self.pipeline.defaults, self.pipeline.trained)
+
+    def _noisy(self, batch: DiTBatch, draws: Draws, given_share: float) -> _Noisy:
+        """Latents with noise: all that is drawn for a batch."""
+        latents = self._latents(batch)
+        channels, size = latents.shape[1], latents.shape[2:]
+        num_tokens = tokens_of(size, self.vdit.config.patch_size)
+        times = self.objective.draw_times(draws.whole, num_tokens, draws.generator, self.device)
+        given = draw_given(draws.whole, size[0], given_share, draws.generator) if given_share else None
+        noise, levels = draws.normal(channels, *size), draws.own(times)
+        if given is None:
+            given = torch.zeros(draws.whole, size[0], dtype=torch.bool, device=self.device)
+            times = levels
+        else:
+            times = levels[:, None] * ~draws.own(given)  # (B, t)
+        return _Noisy(latents, noise, times, levels, ~draws.own(given), (~given).float().mean())
+
+    def _error(self, batch: DiTBatch, noisy: _Noisy) -> tuple[Tensor, Tensor]:
+        """Squared error of the prediction, a mean over channels, fp32 (B, t, h, w); and which frames count, those that
+        were not given, fp32 of that shape.
         """
-        latents = batch.latents.to(self.device).float()
-        text = self.text_encoder.encode(batch.captions)
-        num_tokens = self._tokens(latents.shape[2:])
-        times = self.objective.draw_times(len(latents), num_tokens, generator, self.device)
-        noise = torch.randn(latents.shape, generator=generator, device=self.device)
-        given = draw_given(len(latents), latents.shape[2], given_share, generator) if given_share else None
-        counts = torch.ones(len(latents), 1, 1, 1, device=self.device)
-        if given is not None:
-            times = times[:, None] * ~given  # (B, t)
-            counts = (~given).float()[:, :, None, None]
-        noisy = self.objective.corrupt(latents, noise, times)
-        fps = torch.full((len(latents),), self.options.fps, device=self.device)
-        prediction = self.vdit(noisy, self.objective.timestep(times), text.features, text.mask, fps)
-        error = prediction.float() - self.objective.target(latents, noise, times)
-        return error.square().mean(1), counts.expand(-1, latents.shape[2], -1, -1)
+        latents, times = noisy.latents, noisy.times
+        text = self._text(batch.captions)
+        rates = batch.fps if isinstance(batch, FootageBatch) else [self.options.fps] * len(latents)
+        fps = torch.tensor(rates, dtype=torch.float32, device=self.device)
+        corrupted = self.objective.corrupt(latents, noisy.noise, times)
+        prediction = self.vdit(corrupted, self.objective.timestep(times), text.features, text.mask, fps)
+        prediction = prediction[:, : latents.shape[1]].float()  # of a model with learned variance, without it
+        error = prediction - self.objective.target(latents, noisy.noise, times)
+        counts = noisy.counts.float()[:, :, None, None]  # (B, t, 1, 1)
+        return error.square().mean(1), counts.expand(-1, -1, *latents.shape[3:])
 
-    def _tokens(self, latent_size: tuple[int, ...] | torch.Size) -> int:
-        frames, height, width = latent_size
-        return frames * height * width // self.vdit.config.patch_size**2
+    def _latents(self, batch: DiTBatch) -> Tensor:
+        """(B, Z, t, h, w), normalised, fp32."""
+        if batch.latents is not None:
+            return batch.latents.to(self.device).float()
+        assert isinstance(batch, FootageBatch)
+        assert batch.video is not None
+        return encode_frames(self.vae, batch.video).float()
+
+    def _text(self, captions: Sequence[str]) -> TextFeatures:
+        """Features; where a caption is left out and the VDiT stores a null caption, that, as long as the others."""
+        text = self.text_encoder.encode(captions)
+        if not self.vdit.config.null_text_tokens or all(captions):
+            return text
+        left_out = torch.tensor([not caption for caption in captions], device=text.mask.device)
+        length = text.mask.shape[1]
+        null, _ = self.vdit.null_features(len(captions))
+        null = null[:, :length].to(text.features)  # (B, L', E), L' at most the stored number
+        null = torch.nn.functional.pad(null, (0, 0, 0, length - null.shape[1]))
+        there = torch.arange(length, device=text.mask.device) < self.vdit.config.null_text_tokens
+        features = torch.where(left_out[:, None, None], null, text.features)
+        return TextFeatures(features, torch.where(left_out[:, None], there, text.mask))
 
     def _mix(self, buckets: tuple[Bucket, ...]) -> tuple[tuple[Bucket, ...], list[int]]:
-        def tokens(bucket: Bucket) -> int:
-            time, space = self.vae.time_factor, self.vae.space_factor
-            return self._tokens((1 + (bucket.frames - 1) // time, bucket.height // space, bucket.width // space))
+        return buckets, dit_batch_sizes(self.options, buckets, self.vae, self.vdit.config.patch_size)
 
-        whole = self.options.batch_size * tokens(parse_buckets(self.options.buckets)[0])
-        return buckets, batch_sizes(buckets, whole, self.options.max_batch_size, tokens)
 
-    def _held_out(self, bucket: Bucket) -> list[LatentBatch]:
-        """Clips whose combinations training never shows, and full captions, the same each time."""
-        seeds = tuple(range(VALIDATION_SEEDS, VALIDATION_SEEDS + self.options.validation_clips))
-        frames = render_clips(seeds, bucket, "held-out", self.options.fps, self.device)
-        latents = encode_frames(self.vae, frames)
-        captions = tuple(
-            caption(scene, Random(scene.seed), bucket.frames, "full") for scene in scenes_of(seeds, "held-out")
-        )
-        things = torch.stack(
-            [
-                named_cells(scene, bucket.frames, bucket.height, bucket.width, self.options.fps)
-                for scene in scenes_of(seeds, "held-out")
-            ]
-        )
-        size = self.options.batch_size
-        return [
-            LatentBatch(bucket.name, 0, bucket.frames, seeds[low : low + size], captions[low : low + size], *parts)
-            for low, *parts in zip(range(0, len(seeds), size), latents.split(size), things.split(size))
-        ]
+def _by_noise(error: Tensor, counts: Tensor, levels: Tensor) -> dict[str, Tensor]:
+    """The mean error of the clips in each part of the times; not a number where there is no clip."""
+    each = (error * counts).mean((1, 2, 3)) / counts.mean((1, 2, 3))  # (B,)
+    part = (levels * NOISE_LEVELS).long().clamp(max=NOISE_LEVELS - 1)  # (B,)
+    found = {}
+    for index in range(NOISE_LEVELS):
+        there = (part == index).float()
+        found[f"loss/noise_{index + 1}of{NOISE_LEVELS}"] = (each * there).sum() / there.sum()
+    return found
+
+
+def dit_batch_sizes(
+    options: DiTTraining, buckets: Sequence[Bucket], vae: VidVAE | VidVAEConfig, patch_size: int
+) -> list[int]:
+    """Clips in a batch of each bucket: as many tokens as `batch_size` clips of the first bucket of the options have."""
+
+    def tokens(bucket: Bucket) -> int:
+        return tokens_of(latent_size(bucket, vae), patch_size)
+
+    whole = options.batch_size * tokens(parse_buckets(options.buckets)[0])
+    return batch_sizes(buckets, whole, options.max_batch_size, tokens)
+
+
+def check_buckets(buckets: Sequence[Bucket], vae: VidVAE | VidVAEConfig, patch_size: int) -> None:
+    """A UserError for a bucket that the VidVAE and the VDiT cannot divide."""
+    for bucket in buckets:
+        check_num_frames(bucket.frames, vae.time_factor)
+        check_size(bucket.height, bucket.width, vae.space_factor * patch_size)
+
+
+def latent_size(bucket: Bucket, vae: VidVAE | VidVAEConfig) -> tuple[int, int, int]:
+    """(t, h, w) of a bucket's latents."""
+    time, space = vae.time_factor, vae.space_factor
+    return 1 + (bucket.frames - 1) // time, bucket.height // space, bucket.width // space
+
+
+def tokens_of(size: Sequence[int], patch_size: int) -> int:
+    """Tokens of latents (t, h, w)."""
+    frames, height, width = size
+    return frames * height * width // patch_size**2
 
 
 def _with_images(buckets: tuple[Bucket, ...], share: float) -> tuple[Bucket, ...]:

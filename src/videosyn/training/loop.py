@@ -3,40 +3,36 @@
     batch = f(seed, step)  ->  loss = f(batch, noise of step)  ->  gradients  ->  Muon and AdamW  ->  average of weights
 
 Nothing depends on a random state that lives longer than a step, so a run that continues from a checkpoint computes, bit
-for bit on a CPU, what an uninterrupted one would (where the budget is in steps; minutes move the learning rate).
+for bit on a CPU, what an uninterrupted one would (where the budget is in steps; minutes move the learning rate). On
+several processes each computes its share of the same batch (`parallel.py`).
 """
 
 from __future__ import annotations
 
-import math
-import signal
 import time
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from videosyn.core.errors import UserError
-from videosyn.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from videosyn.dataset.batches import Share
+from videosyn.training.checkpoint import Saver, ShardedSaver, load_checkpoint, load_sharded, newest_whole
+from videosyn.training.draws import Draws
+from videosyn.training.guard import Guard
+from videosyn.training.leaving import leave_when_asked
 from videosyn.training.optimizer import Optimizer
 from videosyn.training.options import Training
+from videosyn.training.parallel import Processes
+from videosyn.training.parts import Batch, parts_of
 from videosyn.training.prefetch import Prefetch
 from videosyn.training.record import Record, write_batch
 from videosyn.training.schedule import Budget, lr_scale
-
-
-class Batch(Protocol):
-    """A frozen dataclass of tensors and plain values, written down when it breaks a run."""
-
-    @property
-    def bucket(self) -> str: ...
-
-    @property
-    def size(self) -> int: ...
-
+from videosyn.training.sharded import ShardedAdamW
+from videosyn.training.window import Window
 
 B = TypeVar("B", bound=Batch)
 
@@ -52,12 +48,15 @@ class TrainingStep(Protocol, Generic[B]):
         """Names of those that Muon takes."""
         ...
 
-    def batch(self, step: int, progress: float) -> B:
-        """The batch of a step, a function of its arguments alone; called in a background thread."""
+    def batch(self, step: int, progress: float, share: Share) -> B:
+        """A process's share of the batch of a step, a function of its arguments alone; called in background threads."""
         ...
 
-    def loss(self, batch: B, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """-> the scalar to minimise, and figures to log. All noise comes from the generator."""
+    def loss(self, batch: B, draws: Draws, progress: float) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """-> the scalar to minimise, a mean over the clips, and figures to log. All noise comes from the draws.
+
+        progress: part of the budget that is spent, 0 to 1.
+        """
         ...
 
     def validate(self) -> dict[str, float]:
@@ -77,45 +76,69 @@ class TrainingBroke(UserError):
     """The loss or a gradient is not a number. The batch lies in the run folder, the last checkpoint is whole."""
 
 
-def train(options: Training, step: TrainingStep[B], clock: Callable[[], float] = time.monotonic) -> str:
+def train(
+    options: Training,
+    step: TrainingStep[B],
+    clock: Callable[[], float] = time.monotonic,
+    processes: Processes | None = None,
+) -> str:
     """Trains until the budget is spent ("finished") or SIGTERM or Ctrl-C asks to leave ("stopped").
 
-    The run folder `options.out` holds checkpoints/, model/ (averaged weights), sheets/, train.log, metrics.jsonl. A
-    folder that has a checkpoint is continued. Raises TrainingBroke where a loss or gradient is not finite.
+    The run folder `options.out` holds checkpoints/, model/ (averaged weights), sheets/, train.log, metrics.jsonl,
+    curve.png. A folder that has a checkpoint is continued. Raises TrainingBroke where a loss or gradient is not finite
+    or spikes (`options.on_broken` may skip such a batch), UserError where the last state cannot be saved.
     """
-    return _Run(options, step, clock).go()
+    return _Run(options, step, clock, processes or Processes()).go()
 
 
 class _Run(Generic[B]):
-    def __init__(self, options: Training, step: TrainingStep[B], clock: Callable[[], float]) -> None:
-        self.options, self.model = options, step
+    def __init__(
+        self, options: Training, step: TrainingStep[B], clock: Callable[[], float], processes: Processes
+    ) -> None:
+        self.options, self.model, self.processes = options, step, processes
         self.folder = Path(options.out)
+        if processes.count > 1 and options.max_minutes:
+            raise UserError("several processes must end together: set max_steps, and max_minutes to 0")
         parameters = step.parameters()
         self.device = next(iter(parameters.values())).device
-        self.optimizer = Optimizer(
-            parameters,
-            step.matrices(),
-            muon_lr=options.muon_lr,
-            muon_weight_decay=options.weight_decay,
-            muon_steps=options.muon_steps,
-            muon_every=options.muon_every,
-            adamw_lr=options.adamw_lr,
-            clip_norm=options.clip_norm,
-            ema_decay=options.ema_decay,
-        )
+        self.optimizer = _optimizer(options, step, processes)
+        self.guard = Guard(options.spike_factor)
+        self.record = Record(self.folder, writes=processes.rank == 0, options=options)
         self.step = 0
         elapsed_s = 0.0
-        found = checkpoints(self.folder / "checkpoints")
-        if found:
-            tensors, scalars = load_checkpoint(found[-1])
-            self.step, elapsed_s = scalars["step"], scalars["elapsed_s"]
-            self.optimizer.load(tensors, self.step)
-        self.record = Record(self.folder, self.step)
+        if processes.rank:
+            processes.wait()  # until the first one has put damaged checkpoints aside
+        found = newest_whole(self.folder / "checkpoints", self.record.line)
+        if not processes.rank:
+            processes.wait()
+        if found is not None:
+            elapsed_s = self._continue(*found)
+        self.record.begin(self.step)
+        saver = ShardedSaver if processes.shards else Saver
+        self.saver = saver(self.folder / "checkpoints", options.keep_checkpoints)
         self.budget = Budget(options.max_minutes, options.max_steps, elapsed_s, clock)
-        self.window = _Window()
+        self.window = Window()
         count = sum(parameter.numel() for parameter in parameters.values())
         begun = f"continues at step {self.step}, minute {elapsed_s / 60:.1f}" if found else "begins"
-        self.record.line(f"{self.folder} {begun}: {count / 1e6:.2f} M parameters on {self.device}")
+        shared = f" and {processes.count - 1} more processes ({processes.parallel})" if processes.count > 1 else ""
+        self.record.line(f"{self.folder} {begun}: {count / 1e6:.2f} M parameters on {self.device}{shared}")
+
+    def _continue(self, path: Path, scalars: dict[str, Any]) -> float:
+        """Takes the state of a checkpoint -> seconds of the run so far."""
+        if isinstance(self.optimizer, ShardedAdamW):
+            if (path / "state.safetensors").exists():
+                raise UserError(f"{path} was not written by parallel fsdp: go on as it began, or give another out")
+            load_sharded(path, self.optimizer.tensors())
+            self.optimizer.num_steps = scalars["num_updates"]
+        else:
+            if not (path / "state.safetensors").exists():
+                raise UserError(f"{path} was written by parallel fsdp: go on as it began, or give another out")
+            tensors, _ = load_checkpoint(path)
+            self.optimizer.load(tensors, scalars.get("num_updates", scalars["step"]))
+        if "guard" in scalars:
+            self.guard.load(scalars["guard"])
+        self.step = scalars["step"]
+        return scalars["elapsed_s"]
 
     def go(self) -> str:
         if self.budget.spent(self.step):
@@ -128,39 +151,51 @@ class _Run(Generic[B]):
             self._sheet: _Due(60 * self.options.sample_minutes, self.budget),
             self._log: _Due(self.options.log_seconds, self.budget),
         }
-        batches = Prefetch(lambda step: self.model.batch(step, self.budget.progress(step)), self.step)
+        share, ahead = self.processes.share, self.options.prefetch
+        batches = Prefetch(
+            lambda step: self.model.batch(step, self.budget.progress(step), share), self.step, ahead, max(1, ahead // 2)
+        )
         try:
-            with _leave_when_asked() as asked:
-                while not self.budget.spent(self.step) and not asked:
+            with leave_when_asked() as asked:
+                leave = False
+                while not self.budget.spent(self.step) and not leave:
                     self._one_step(batches)
-                    for act, when in due.items():
-                        if when.now():
+                    now = self._agreed([when.now() for when in due.values()], bool(asked))
+                    for act, is_due in zip(due, now):
+                        if is_due:
                             act()
+                    leave = now[-1]
                 finished = self.budget.spent(self.step)
                 self._log()
                 if finished:
                     self._validate()
                     self._sheet()
-                self._save()
+                self._save(last=True)
                 self.record.line(f"{'finished' if finished else 'stopped'} at step {self.step}")
                 return "finished" if finished else "stopped"
         finally:
             batches.close()
+            self.saver.close()
             self.record.close()
+
+    def _agreed(self, due: list[bool], asked: bool) -> list[bool]:
+        """What is due, by the first process's clock, and at last whether anyone was asked to leave."""
+        if self.processes.count == 1:
+            return [*due, asked]
+        first = self.processes.rank == 0
+        flags = torch.tensor([*(each and first for each in due), asked], dtype=torch.float32, device=self.device)
+        return [flag > 0 for flag in self.processes.sum(flags).tolist()]
 
     def _one_step(self, batches: Prefetch[B]) -> None:
         begin = time.perf_counter()
         batch = batches.take()
         ready = time.perf_counter()
-        seed = noise_seed(self.options.seed, self.step)
-        torch.manual_seed(seed)
-        loss, figures = self.model.loss(batch, torch.Generator(self.device).manual_seed(seed))
-        loss.backward()
+        loss, figures = self._forward_and_backward(batch)
         computed = time.perf_counter()
-        norm = self.optimizer.gather()
-        loss_value, norm_value = torch.stack([loss.detach().float(), norm]).tolist()
-        if not math.isfinite(loss_value) or not math.isfinite(norm_value):
-            self._break(batch, loss_value, norm_value)
+        norm = self.optimizer.norm(self.processes.average)
+        names = list(figures)
+        values = torch.stack([torch.as_tensor(figures[name], device=self.device).float() for name in names] or [norm])
+        loss_value, norm_value, *listed = torch.cat([torch.stack([self.processes.sum(loss), norm]), values]).tolist()
         scale = lr_scale(
             self.step,
             self.budget.progress(self.step),
@@ -168,20 +203,47 @@ class _Run(Generic[B]):
             self.options.decay_fraction,
             self.options.final_lr,
         )
+        wrong = self.guard.verdict(batch.bucket, loss_value, norm_value)
+        if wrong:
+            self._broken(batch, wrong)
+            self.step += 1
+            return
         self.optimizer.apply(scale, norm_value)
         self.step += 1
         end = time.perf_counter()
-        figures = {"loss": loss_value, f"loss/{batch.bucket}": loss_value, "gradient_norm": norm_value, **figures}
-        self.window.add(figures, batch.size, end - begin, ready - begin, end - computed, scale)
+        shown = {"loss": loss_value, f"loss/{batch.bucket}": loss_value, "gradient_norm": norm_value}
+        shown |= dict(zip(names, listed))
+        self.window.add(shown, batch.whole or batch.size, end - begin, ready - begin, end - computed, scale)
 
-    def _break(self, batch: B, loss: float, norm: float) -> None:
+    def _forward_and_backward(self, batch: B) -> tuple[Tensor, dict[str, float | Tensor]]:
+        """Leaves the gradients with the optimizer -> this process's part of the loss, and figures of its last part."""
+        seed = noise_seed(self.options.seed, self.step)
+        torch.manual_seed(seed)
+        whole, progress = batch.whole or batch.size, self.budget.progress(self.step)
+        parts = parts_of(batch, self.options.accumulate)
+        total = torch.zeros((), device=self.device)
+        figures: dict[str, float | Tensor] = {}
+        for place, part in enumerate(parts):
+            loss, told = self.model.loss(part, Draws(seed, part.size, part.first, whole, self.device), progress)
+            share = part.size / whole
+            (loss * (share * self.processes.count)).backward()
+            self.optimizer.take(again=place > 0)
+            total += loss.detach().float() * share
+            figures |= told
+        return total, figures
+
+    def _broken(self, batch: B, wrong: str) -> None:
+        """Writes the batch down; stops, or (`on_broken` skip) forgets its gradients."""
         folder = self.folder / f"broken-step-{self.step:08d}"
-        facts = {"step": self.step, "loss": str(loss), "gradient_norm": str(norm)}
-        write_batch(folder, batch, facts)
-        message = (
-            f"loss {loss} and gradient norm {norm} at step {self.step}: its batch is in {folder}; "
-            "the same command goes on from the last checkpoint, a lower muon_lr may help"
-        )
+        if self.processes.count > 1:
+            folder = folder / f"process-{self.processes.rank}"
+        write_batch(folder, batch, {"step": self.step, "wrong": wrong})
+        self.optimizer.drop()
+        message = f"{wrong} at step {self.step}: its batch is in {folder}"
+        if self.options.on_broken == "skip" and self.guard.num_broken <= self.options.max_broken:
+            self.record.line(f"{message}; skipped ({self.guard.num_broken} of at most {self.options.max_broken})")
+            return
+        message += "; the same command goes on from the last checkpoint, a lower learning rate may help"
         self.record.line(message)
         raise TrainingBroke(message)
 
@@ -190,38 +252,102 @@ class _Run(Generic[B]):
             return
         progress = self.budget.progress(self.step)
         values: dict[str, Any] = {"step": self.step, "elapsed_s": round(self.budget.elapsed_s, 2)}
-        values |= {"progress": round(progress, 5), **self.window.summary()}
+        values |= {"progress": round(progress, 5), **self.window.summary(), "memory_gb": _memory_gb(self.device)}
+        if self.guard.num_broken:
+            values["broken"] = self.guard.num_broken
         left_s = self.budget.elapsed_s * (1 - progress) / progress if progress else 0.0
         text = (
             f"step {self.step}  loss {values['loss']:.4f}  {values['samples_per_s']:.1f} samples/s  "
             f"{1000 * values['step_s']:.0f} ms  lr x{values['lr_scale']:.3f}  norm {values['gradient_norm']:.2f}  "
             f"optimizer {100 * values['optimizer_share']:.0f} %  wait {100 * values['wait_share']:.0f} %  "
-            f"ETA {left_s / 60:.1f} min"
+            f"{values['memory_gb']:.1f} GB  ETA {left_s / 60:.1f} min"
         )
         self.record.metrics(values)
         self.record.line(text)
         self.record.show(progress, text)
-        self.window = _Window()
+        self.window = Window()
 
     def _validate(self) -> None:
+        if self.processes.rank and not self.processes.shards:
+            return
         with self.optimizer.averaged(), torch.no_grad():
             figures = self.model.validate()
-        self.record.metrics({"step": self.step, "elapsed_s": round(self.budget.elapsed_s, 2), **figures})
-        self.record.line(f"step {self.step}  " + "  ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+        if figures:
+            self.record.metrics({"step": self.step, "elapsed_s": round(self.budget.elapsed_s, 2), **figures})
+            told = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+            self.record.line(f"step {self.step}  {told}")
 
     def _sheet(self) -> None:
+        if self.processes.rank and not self.processes.shards:
+            return
         path = self.folder / "sheets" / f"step-{self.step:08d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         with self.optimizer.averaged(), torch.no_grad():
             self.model.sheet(path)
-        self.record.line(f"step {self.step}  sample sheet {path}")
+        if path.exists():
+            self.record.line(f"step {self.step}  sample sheet {path}")
+            self.record.picture(self.step, path)
 
-    def _save(self) -> None:
-        with self.optimizer.averaged(), torch.no_grad():
-            self.model.save(self.folder / "model")
-        scalars = {"elapsed_s": self.budget.elapsed_s}
-        save_checkpoint(self.folder / "checkpoints", self.step, self.optimizer.tensors(), scalars)
+    def _save(self, last: bool = False) -> None:
+        """The model as it is used, and the state. Where the disk is full the run goes on, and what was saved stays."""
+        self._log()  # a run that continues from here has the line of every step before
+        scalars = {
+            "elapsed_s": self.budget.elapsed_s,
+            "num_updates": self.optimizer.num_steps,
+            "guard": self.guard.state(),
+        }
+        try:
+            self.saver.wait()
+        except (OSError, SafetensorError) as error:
+            self.record.line(f"the checkpoint before step {self.step} could not be written ({error})")
+        try:
+            if self.processes.shards or self.processes.rank == 0:
+                with self.optimizer.averaged(), torch.no_grad():
+                    self.model.save(self.folder / "model")
+                self.saver.save(self.step, self.optimizer.tensors(), scalars)
+                if last:
+                    self.saver.wait()
+                self.record.curve()
+        except (OSError, SafetensorError) as error:
+            message = f"cannot save at step {self.step} ({error}); what was saved before stays"
+            self.record.line(message)
+            if last:
+                raise UserError(f"{message}: free some space and give the same command") from error
+            return
         self.record.line(f"step {self.step}  saved")
+
+
+def _optimizer(options: Training, step: TrainingStep[Any], processes: Processes) -> Optimizer | ShardedAdamW:
+    parameters, matrices = step.parameters(), step.matrices()
+    common: dict[str, Any] = {
+        "adamw_lr": options.adamw_lr,
+        "clip_norm": options.clip_norm,
+        "ema_decay": options.ema_decay,
+    }
+    if options.optimizer == "adamw":
+        common |= {"adamw_weight_decay": options.weight_decay, "adamw_decayed": matrices}
+    if processes.shards:
+        if options.optimizer != "adamw":
+            raise UserError("parallel fsdp divides matrices, which Muon needs whole: set optimizer adamw")
+        return ShardedAdamW(parameters, **common)
+    return Optimizer(
+        parameters,
+        matrices if options.optimizer == "muon" else set(),
+        muon_lr=options.muon_lr,
+        muon_weight_decay=options.weight_decay,
+        muon_steps=options.muon_steps,
+        muon_every=options.muon_every,
+        **common,
+    )
+
+
+def _memory_gb(device: torch.device) -> float:
+    """The most that this process has held: on an accelerator there, else in the machine's memory."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 1e9, 3)
+    import resource
+
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 3)
 
 
 class _Due:
@@ -238,62 +364,6 @@ class _Due:
         return True
 
 
-class _Window:
-    """Means over the steps since the last line of the log."""
-
-    def __init__(self) -> None:
-        self.steps = self._samples = 0
-        self._figures: dict[str, list[float]] = {}
-        self._total_s = self._wait_s = self._optimizer_s = self._scale = 0.0
-
-    def add(
-        self, figures: dict[str, float], samples: int, total_s: float, wait_s: float, optimizer_s: float, scale: float
-    ) -> None:
-        self.steps += 1
-        self._samples += samples
-        self._total_s += total_s
-        self._wait_s += wait_s
-        self._optimizer_s += optimizer_s
-        self._scale = scale
-        for name, value in figures.items():
-            self._figures.setdefault(name, []).append(float(value))
-
-    def summary(self) -> dict[str, float]:
-        means = {name: round(sum(values) / len(values), 6) for name, values in self._figures.items()}
-        return {
-            **means,
-            "samples_per_s": round(self._samples / self._total_s, 3),
-            "step_s": round(self._total_s / self.steps, 4),
-            "wait_share": round(self._wait_s / self._total_s, 4),
-            "optimizer_share": round(self._optimizer_s / self._total_s, 4),
-            "lr_scale": round(self._scale, 5),
-        }
-
-
 def noise_seed(seed: int, step: int) -> int:
     """The seed of a step's noise; another for each (seed, step)."""
     return (seed * 1_000_003 + step) % 2**62
-
-
-@contextmanager
-def _leave_when_asked():
-    """Yields a list that becomes non-empty once SIGTERM or SIGINT came; a second one acts as usual."""
-    asked: list[int] = []
-
-    before: dict[int, Any] = {}
-
-    def remember(number: int, frame: object) -> None:
-        asked.append(number)
-        signal.signal(number, before[number])
-
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            before[number] = signal.signal(number, remember)
-    except ValueError:  # not the main thread: the caller handles signals
-        yield asked
-        return
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

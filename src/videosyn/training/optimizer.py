@@ -7,7 +7,7 @@ many parameters a model has, and the model's own parameters are views of the sla
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 
 import torch
@@ -89,11 +89,17 @@ class Slab:
         self.gradient = torch.zeros_like(self.master)
         self._gradients = self._views(self.gradient)
 
-    def gather(self) -> None:
-        """Moves the parameters' gradients into `gradient`, in fp32; a parameter without one counts as 0."""
+    def take(self, again: bool = False) -> None:
+        """Moves the parameters' gradients into `gradient`, in fp32; a parameter without one counts as 0.
+
+        again: adds them to those of the batch's parts before.
+        """
         for parameter, gradient in zip(self.parameters, self._gradients):
             if parameter.grad is None:
-                gradient.zero_()
+                if not again:
+                    gradient.zero_()
+            elif again:
+                gradient.add_(parameter.grad)
             else:
                 gradient.copy_(parameter.grad)
             parameter.grad = None
@@ -127,12 +133,15 @@ class Optimizer:
         muon_every: int = 1,
         adamw_lr: float = 1e-3,
         adamw_betas: tuple[float, float] = (0.9, 0.98),
+        adamw_weight_decay: float = 0.0,
+        adamw_decayed: Set[str] = frozenset(),
         clip_norm: float = 1.0,
         ema_decay: float = 0.998,
     ) -> None:
         """`muon_lr` is on AdamW's scale: an update of a (r, c) matrix has the root mean square 0.2 * muon_lr, whatever
         its shape ("match_rms_adamw" of torch.optim.Muon). With `muon_every` k, each step orthogonalises one k-th of the
         matrix shapes and moves the others along their last direction, which momentum has hardly turned since.
+        `adamw_weight_decay` acts on those of AdamW's parameters that `adamw_decayed` names.
         `clip_norm` bounds the norm of all gradients; 0: unbounded.
         """
         self.muon_lr, self.muon_momentum, self.muon_weight_decay = muon_lr, muon_momentum, muon_weight_decay
@@ -142,29 +151,48 @@ class Optimizer:
         self.num_steps = 0
         groups: dict[tuple[int, int], dict[str, nn.Parameter]] = {}
         rest: dict[str, nn.Parameter] = {}
+        decayed: dict[str, nn.Parameter] = {}
         for name, parameter in named.items():
             if name in matrices:
                 rows = parameter.shape[0]
                 groups.setdefault((rows, parameter.numel() // rows), {})[name] = parameter
+            elif adamw_weight_decay and name in adamw_decayed:
+                decayed[name] = parameter
             else:
                 rest[name] = parameter
         self.matrix_slabs = [Slab(group, shape, ("momentum",)) for shape, group in groups.items()]
         if muon_every > 1:
             for slab in self.matrix_slabs:
                 slab.moments["direction"] = torch.zeros_like(slab.master, dtype=torch.bfloat16)
-        self.flat_slabs = [Slab(rest, None, ("mean", "square"))] if rest else []
+        flat = [(rest, 0.0), (decayed, adamw_weight_decay)]
+        self.flat_slabs = [Slab(group, None, ("mean", "square")) for group, _ in flat if group]
+        self.flat_decays = [decay for group, decay in flat if group]
 
     @property
     def slabs(self) -> list[Slab]:
         return self.matrix_slabs + self.flat_slabs
 
-    def gather(self) -> Tensor:
-        """Takes the gradients from the parameters -> their norm over everything, a scalar tensor."""
+    def take(self, again: bool = False) -> None:
+        """Takes the gradients from the parameters; again: adds them to those of the batch's parts before."""
+        for slab in self.slabs:
+            slab.take(again)
+
+    def norm(self, average: Callable[[Tensor], None] | None = None) -> Tensor:
+        """Of all gradients taken, a scalar tensor. average: first puts the mean over all processes in their place."""
         norms = []
         for slab in self.slabs:
-            slab.gather()
+            if average is not None:
+                average(slab.gradient)
             norms.append(torch.linalg.vector_norm(slab.gradient))
         return torch.linalg.vector_norm(torch.stack(norms))
+
+    def drop(self) -> None:
+        """Forgets the gradients taken: the next ones replace them anyhow."""
+
+    def gather(self) -> Tensor:
+        """Takes the gradients -> their norm."""
+        self.take()
+        return self.norm()
 
     def apply(self, lr_scale: float, gradient_norm: float) -> None:
         """One update with the gradients gathered, learning rates times `lr_scale`; then the moving average."""
@@ -175,8 +203,8 @@ class Optimizer:
                 slab.gradient.mul_(clip)
         for place, slab in enumerate(self.matrix_slabs):
             self._muon(slab, self.muon_lr * lr_scale, turn=(self.num_steps + place) % self.muon_every == 0)
-        for slab in self.flat_slabs:
-            self._adamw(slab, self.adamw_lr * lr_scale)
+        for slab, weight_decay in zip(self.flat_slabs, self.flat_decays):
+            self._adamw(slab, self.adamw_lr * lr_scale, weight_decay)
         decay = self.decay_at(self.num_steps)
         for slab in self.slabs:
             slab.weights.copy_(slab.master)
@@ -229,9 +257,11 @@ class Optimizer:
             slab.master.mul_(1 - lr * self.muon_weight_decay)
         slab.master.add_(update, alpha=-lr * 0.2 * max(slab.shape[1:]) ** 0.5)
 
-    def _adamw(self, slab: Slab, lr: float) -> None:
+    def _adamw(self, slab: Slab, lr: float, weight_decay: float) -> None:
         beta1, beta2 = self.adamw_betas
         mean = slab.moments["mean"].lerp_(slab.gradient, 1 - beta1)
         square = slab.moments["square"].mul_(beta2).addcmul_(slab.gradient, slab.gradient, value=1 - beta2)
         spread = (square / (1 - beta2**self.num_steps)).sqrt_().add_(1e-8)
+        if weight_decay:
+            slab.master.mul_(1 - lr * weight_decay)
         slab.master.addcdiv_(mean, spread, value=-lr / (1 - beta1**self.num_steps))

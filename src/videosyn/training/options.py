@@ -5,11 +5,13 @@ Torch-free. Next: `run.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Suppress
 
 from videosyn.core.errors import UserError
-from videosyn.dataset.buckets import parse_buckets
+from videosyn.dataset.buckets import Bucket, parse_buckets
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Training:
     """Clips of the first bucket in a batch; other buckets get as many as fill the same volume."""
     max_batch_size: int = 256
     """Most clips or images in a batch of any bucket."""
+    accumulate: int = 1
+    """Parts in which a batch is computed one after the other: the same update in less memory."""
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """muon: Muon for hidden matrices and kernels, AdamW for the rest. adamw: AdamW for all."""
     muon_lr: float = 1.5e-3
     """Learning rate of hidden matrices and kernels, on AdamW's scale."""
     muon_steps: int = 5
@@ -42,7 +48,7 @@ class Training:
     muon_every: int = 1
     """Steps over which the orthogonalisation of all matrices is spread: 2 halves the optimizer's cost."""
     adamw_lr: float = 1e-3
-    """Learning rate of embeddings, norms, biases, first and last layers."""
+    """Learning rate of embeddings, norms, biases, first and last layers; of everything where the optimizer is adamw."""
     weight_decay: float = 0.0
     """Weight decay of hidden matrices and kernels, times the learning rate each step."""
     warmup_steps: int = 50
@@ -55,6 +61,15 @@ class Training:
     """Largest norm of all gradients; 0: no limit."""
     ema_decay: float = 0.998
     """Decay per step of the moving average of the weights, which is the result."""
+    on_broken: Literal["stop", "skip"] = "stop"
+    """What follows a loss or gradient that is not a number, or a spike: the batch is written down, and the run stops
+    or goes on without it."""
+    max_broken: int = 20
+    """As many such batches may be skipped; one more stops the run."""
+    spike_factor: float = 0.0
+    """A loss this many times its usual height, in its bucket, is a spike. 0: none is."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept."""
     save_minutes: float = 10.0
     """Minutes between checkpoints; each also writes the averaged weights to `model/`."""
     validate_minutes: float = 4.0
@@ -67,30 +82,72 @@ class Training:
     """auto, cpu, cuda, cuda:1."""
     dtype: str = "auto"
     """Number type of the weights that compute (masters are fp32): auto, bf16, fp32."""
+    compile: bool = False
+    """Compiles the model's blocks with torch.compile: slow first steps, faster later ones."""
+    gradient_checkpointing: bool = False
+    """Computes each block a second time in the backward pass instead of keeping what is inside it: a third more
+    arithmetic, a fraction of the memory."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Under torchrun: ddp, every process has the whole model; fsdp, each keeps a part of it."""
+    tensorboard: bool = False
+    """Also writes the figures for TensorBoard, into the run folder's `tensorboard`."""
+    wandb: str = ""
+    """Also sends the figures to this project of wandb. Empty: does not."""
+    data: str = ""
+    """Folder of captioned clips: a curated dataset, any VideoFolder, or *.tar shards. Empty: clips of the world."""
+    clip_fps: float = 0.0
+    """Frames a second taken from the clips of `data`; 0: all frames."""
+    max_windows: int = 4
+    """Most pieces of one clip of `data` in one bucket."""
+    max_crop: float = 0.3
+    """Largest part of a picture's area that may be cut off to give it a bucket's shape."""
+    drop_unfit: bool = False
+    """Leaves out clips that fit no bucket, clips without a caption, and buckets without clips, instead of refusing."""
+    max_damaged: int = 20
+    """As many clips of `data` may turn out to be unreadable while training; one more stops the run."""
+    prefetch: int = 2
+    """Batches made ahead of the step."""
+    dry_run: bool = False
+    """Prints the table of buckets (clips, batches, tokens, memory) and what would be left out, and trains nothing."""
     threads: int = 0
     """CPU threads of the step; 0: all cores."""
     workers: int = 2
-    """Processes that render and encode the cache."""
+    """Processes that render or decode, and encode the cache."""
     fps: float = 8.0
     """Frames per second at which the world is rendered."""
 
     def __post_init__(self) -> None:
-        if not (self.max_minutes > 0 or self.max_steps > 0):
+        if not (self.max_minutes > 0 or self.max_steps > 0 or getattr(self, "stages", ())):
             raise UserError("a run needs an end: set max_minutes or max_steps above 0")
-        for name in ("max_minutes", "max_steps", "clip_norm", "warmup_steps", "threads", "workers", "weight_decay"):
+        for name in (
+            "max_minutes",
+            "max_steps",
+            "clip_norm",
+            "warmup_steps",
+            "threads",
+            "workers",
+            "weight_decay",
+            *_NOT_NEGATIVE,
+        ):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("batch_size", "max_batch_size", "muon_steps", "muon_every", "fps", "log_seconds"):
+        for name in ("batch_size", "max_batch_size", "muon_steps", "muon_every", "fps", "log_seconds", *_ABOVE_0):
             if getattr(self, name) <= 0:
                 raise UserError(f"{name} must be above 0, got {getattr(self, name)}")
         for name in ("decay_fraction", "final_lr", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")
+        if not 0 <= self.max_crop < 1:
+            raise UserError(f"max_crop must lie in 0 to below 1, got {self.max_crop:g}")
+
+
+_NOT_NEGATIVE = ("max_broken", "spike_factor", "clip_fps", "max_damaged")
+_ABOVE_0 = ("accumulate", "keep_checkpoints", "max_windows", "prefetch")
 
 
 @dataclass(frozen=True)
 class VAETraining(Training):
-    """Trains a VidVAE on clips of the world."""
+    """Trains a VidVAE on clips of the world, or of `data`."""
 
     out: str = "runs/vae"
     cache: str = "runs/cache/clips"
@@ -107,11 +164,29 @@ class VAETraining(Training):
     """The same for the last part of the budget."""
     late_fraction: float = 0.25
     """How long that last part is."""
+    perceptual: str = ""
+    """Safetensors file of VGG16's weights, and LPIPS's. Empty: no such loss, that of gradients stays."""
+    perceptual_weight: float = 1.0
+    """Weight of the distance of VGG16's features."""
+    adversarial_weight: float = 0.0
+    """Part of a discriminator's verdict, against a reconstruction of equal gradients. 0: no discriminator."""
+    adversarial_start: float = 0.5
+    """Part of the budget after which the discriminator begins, and its verdict counts."""
+    discriminator_width: int = 64
+    """Channels of the discriminator's first layer. Its learning rate is adamw_lr."""
     validation_clips: int = 24
     """Held-out clips of the first clip shape, whose PSNR and SSIM are measured."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.crop_buckets()
+        for name in ("perceptual_weight", "adversarial_weight"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} must not be negative, got {getattr(self, name):g}")
+        if not 0 <= self.adversarial_start <= 1:
+            raise UserError(f"adversarial_start must lie in 0 to 1, got {self.adversarial_start:g}")
+        if self.data:
+            return
         clips = parse_buckets(self.clips)
         largest = (
             max(clip.frames for clip in clips),
@@ -122,10 +197,35 @@ class VAETraining(Training):
             if not any(_fits(crop, clip) for clip in clips):
                 raise UserError(f"crop {crop.name} fits in no clip: crops reach at most {'x'.join(map(str, largest))}")
 
+    def crop_buckets(self) -> tuple[Bucket, ...]:
+        """All shapes that batches have, early or late."""
+        return parse_buckets(self.crops) + parse_buckets(self.late_crops)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run with buckets of its own. What is None is as in the run's other fields."""
+
+    name: str
+    """Its run folder is OUT/NAME."""
+    buckets: tuple[str, ...] | None = None
+    max_steps: int | None = None
+    max_minutes: float | None = None
+    batch_size: int | None = None
+    max_batch_size: int | None = None
+    accumulate: int | None = None
+    muon_lr: float | None = None
+    adamw_lr: float | None = None
+    warmup_steps: int | None = None
+    image_phase_fraction: float | None = None
+    data: str | None = None
+    clip_fps: float | None = None
+    gradient_checkpointing: bool | None = None
+
 
 @dataclass(frozen=True)
 class DiTTraining(Training):
-    """Trains a VDiT, and its text encoder with it, on latents of clips of the world."""
+    """Trains a VDiT, and its text encoder with it, on latents of clips of the world, or of `data`."""
 
     out: str = "runs/dit"
     cache: str = "runs/cache/latents"
@@ -138,6 +238,20 @@ class DiTTraining(Training):
     num_images: int = 10000
     """Further single images in the cache."""
     max_batch_size: int = 128
+    cached: bool = True
+    """Whether clips of `data` are encoded once, into `cache`; else they are decoded and encoded as they are needed."""
+    stages: Annotated[tuple[Stage, ...], Suppress] = ()
+    """Parts of the run, one after the other, each beginning with the last one's averaged weights: only in the file."""
+    text: str = ""
+    """Folder or hub id of a T5 encoder, which stays as it is. Empty: a small encoder that is trained along."""
+    objective: Literal["flow", "epsilon"] = "flow"
+    """flow: velocity of the rectified flow. epsilon: the paper's noise prediction."""
+    lora_rank: int = 0
+    """Trains low-rank adapters of this rank on the weights of `init`, and nothing else. 0: trains the weights."""
+    lora_targets: tuple[str, ...] = ("qkv", "proj", "q", "kv", "fc1", "fc2")
+    """Layers of the VDiT's blocks that get an adapter, by the end of their names."""
+    prompts: tuple[str, ...] = ()
+    """Prompts of the sample sheets. Empty: some of the world, or the captions of held-out clips."""
     rendered: str = ""
     """Folder of clips rendered before, used where it has those that the cache wants. Empty: none."""
     caption_dropout: float = 0.1
@@ -169,7 +283,7 @@ class DiTTraining(Training):
     def __post_init__(self) -> None:
         super().__post_init__()
         buckets = parse_buckets(self.buckets)
-        if all(bucket.frames == 1 for bucket in buckets):
+        if all(bucket.frames == 1 for bucket in buckets) and not self.data:
             raise UserError(f"at least one bucket must have more than 1 frame, got {', '.join(self.buckets)}")
         if self.thing_weight <= 0:
             raise UserError(f"thing_weight must be above 0, got {self.thing_weight:g}")
@@ -177,9 +291,31 @@ class DiTTraining(Training):
             raise UserError(f"naming_weight must not be negative, got {self.naming_weight:g}")
         if self.text_steps < 0:
             raise UserError(f"text_steps must not be negative, got {self.text_steps}")
+        if self.lora_rank < 0:
+            raise UserError(f"lora_rank must not be negative, got {self.lora_rank}")
+        if self.lora_rank and not self.init:
+            raise UserError("lora_rank needs the weights that adapters are put on: set init to a model's folder")
+        if (self.data or self.text) and (self.thing_weight != 1.0 or self.naming_weight or self.text_steps):
+            raise UserError(
+                "thing_weight, naming_weight and text_steps are lessons of the world: leave data and text out"
+            )
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names) or not all(name and "/" not in name for name in names):
+            raise UserError(f"stages need names of their own, without '/', got {', '.join(map(repr, names))}")
+        self.staged()
         for name in ("caption_dropout", "given_share", "image_phase_fraction", "image_phase_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")
+
+    def staged(self) -> list[DiTTraining]:
+        """The run's stages as runs of their own, each beginning with the last one's model; without stages, itself."""
+        runs: list[DiTTraining] = []
+        for stage in self.stages:
+            own = {field.name: getattr(stage, field.name) for field in fields(stage) if field.name != "name"}
+            own = {name: value for name, value in own.items() if value is not None}
+            init = f"{runs[-1].out}/model" if runs else self.init
+            runs.append(replace(self, stages=(), out=f"{self.out}/{stage.name}", init=init, **own))
+        return runs or [self]
 
 
 def _fits(crop: Any, clip: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Makes the next batch in a background thread while the step computes. Next: `loop.py`."""
+"""Makes the next batches in background threads while the step computes. Next: `loop.py`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Batch = TypeVar("Batch")
 
 
 class Prefetch(Generic[Batch]):
-    """`make(step)` called `depth` steps ahead, in order, by one thread; batches come out in the order of steps."""
+    """`make(step)` called `depth` steps ahead by `threads` threads; batches come out in the order of steps."""
 
-    def __init__(self, make: Callable[[int], Batch], first_step: int, depth: int = 2) -> None:
+    def __init__(self, make: Callable[[int], Batch], first_step: int, depth: int = 2, threads: int = 1) -> None:
         self._make = make
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
+        self._thread = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="batches")
         self._next = first_step
         self._ahead: list[Future[Batch]] = []
         self._depth = depth
@@ -27,7 +27,7 @@ class Prefetch(Generic[Batch]):
         return batch
 
     def close(self) -> None:
-        """Drops what was made ahead and ends the thread."""
+        """Drops what was made ahead and ends the threads."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _fill(self) -> None:

@@ -1,4 +1,5 @@
-"""What a run leaves to read: a bar, `train.log`, `metrics.jsonl`, and the batch that broke it. Next: `loop.py`."""
+"""What a run leaves to read: a bar, `train.log`, `metrics.jsonl`, `curve.png`, its options and environment, and the
+batch that broke it; the same figures for TensorBoard and wandb where asked. Next: `loop.py`."""
 
 from __future__ import annotations
 
@@ -15,30 +16,63 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from videosyn.training.curve import write_curve
+from videosyn.training.environment import environment
+from videosyn.training.options import Training
+from videosyn.training.trackers import Tracker, trackers
+
 
 class Record:
-    """Writes metrics of a run into its folder and shows them. Lines of steps that a resumed run repeats are dropped."""
+    """Writes metrics of a run into its folder and shows them; of several processes, only the first does."""
 
-    def __init__(self, folder: Path, first_step: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._metrics_path = folder / "metrics.jsonl"
-        self._log_path = folder / "train.log"
+    def __init__(self, folder: Path, writes: bool, options: Training) -> None:
+        self.folder, self.writes, self._options = folder, writes, options
+        self._metrics_path, self._log_path = folder / "metrics.jsonl", folder / "train.log"
+        self._trackers: list[Tracker] = []
+        if writes:
+            folder.mkdir(parents=True, exist_ok=True)
+        self._bar = tqdm(
+            total=100,
+            unit="%",
+            disable=not (writes and sys.stderr.isatty()),
+            bar_format="{l_bar}{bar}| {postfix}",
+            leave=False,
+        )
+
+    def begin(self, first_step: int) -> None:
+        """Drops lines of steps that a resumed run repeats, and says where it runs."""
+        if not self.writes:
+            return
         if self._metrics_path.exists():
             lines = self._metrics_path.read_text(encoding="utf-8").splitlines(keepends=True)
             self._metrics_path.write_text(
                 "".join(line for line in lines if _step_of(line) <= first_step), encoding="utf-8"
             )
-        self._bar = tqdm(
-            total=100, unit="%", disable=not sys.stderr.isatty(), bar_format="{l_bar}{bar}| {postfix}", leave=False
-        )
+        (self.folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
+        self._trackers = trackers(self._options, self.folder, first_step)
 
     def metrics(self, values: dict[str, Any]) -> None:
         """One JSON line; `step` is among the values."""
+        if not self.writes:
+            return
         with self._metrics_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
+        for tracker in self._trackers:
+            tracker.numbers(values["step"], {key: value for key, value in values.items() if key != "step"})
+
+    def picture(self, step: int, path: Path) -> None:
+        for tracker in self._trackers:
+            tracker.picture(step, path)
+
+    def curve(self) -> None:
+        """Draws the loss so far."""
+        if self.writes and self._metrics_path.exists():
+            write_curve(self._metrics_path, self.folder / "curve.png")
 
     def line(self, text: str) -> None:
         """One line for people: into train.log, and to the terminal (above the bar, if there is one)."""
+        if not self.writes:
+            return
         stamped = f"{time.strftime('%H:%M:%S')} {text}"
         with self._log_path.open("a", encoding="utf-8") as file:
             file.write(stamped + "\n")
@@ -51,6 +85,8 @@ class Record:
 
     def close(self) -> None:
         self._bar.close()
+        for tracker in self._trackers:
+            tracker.close()
 
 
 def write_batch(folder: str | os.PathLike, batch: Any, facts: dict[str, Any]) -> None:

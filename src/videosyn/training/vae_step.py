@@ -1,68 +1,105 @@
-"""What a VidVAE brings to the loop: crops of clips, reconstruction loss, PSNR and SSIM on held-out clips."""
+"""What a VidVAE brings to the loop: crops of clips, losses of the reconstruction, PSNR and SSIM on held-out clips."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from videosyn.core.model_folder import save_module
-from videosyn.dataset.batches import ClipBatch, CropBatches, batch_sizes
+from videosyn.dataset.batches import ClipBatch, Share, batch_sizes
 from videosyn.dataset.buckets import Bucket, parse_buckets
+from videosyn.dataset.footage_batches import FootageBatch, FramesFromFiles
 from videosyn.dataset.latent_cache import video_from_frames
 from videosyn.dataset.world_clips import VALIDATION_SEEDS, render_clips
+from videosyn.training.draws import Draws
+from videosyn.training.footage_source import FootageSource
+from videosyn.training.judges import PatchDiscriminator, PerceptualLoss, adaptive_weight, fixed, hinge_loss
 from videosyn.training.options import VAETraining
 from videosyn.training.quality import psnr, ssim
 from videosyn.training.sheets import write_sheet
 from videosyn.vidvae.losses import vae_loss
 from videosyn.vidvae.model import VidVAE
 
-NOT_MATRICES = ("encoder.conv_in", "decoder.post_quant_conv", "decoder.conv_out")
+NOT_MATRICES = ("encoder.conv_in", "decoder.post_quant_conv", "decoder.conv_out", "rival")
 """Layers on pixels and latents: AdamW's, as are all norms and biases. The encoder's last layers are Muon's: under AdamW
 the latents grow and the divergence with them (image crops, 100 CPU seconds: 28.8 dB against 27.4)."""
+
+
+VAEBatch = ClipBatch | FootageBatch
+
+
+class Clips(Protocol):
+    """Where batches come from: `CropBatches`, `FootageBatches`."""
+
+    def batch(self, step: int, buckets: Sequence[Bucket], sizes: Sequence[int], share: Share) -> VAEBatch: ...
 
 
 class VAEStep:
     """Fulfils `loop.TrainingStep`."""
 
-    def __init__(self, options: VAETraining, vae: VidVAE, clips: CropBatches) -> None:
-        self.options, self.vae, self.clips = options, vae, clips
+    def __init__(self, options: VAETraining, vae: VidVAE, clips: Clips, held_out: Sequence[Tensor]) -> None:
+        """held_out: uint8 (B, T, H, W, 3) each, of any shapes."""
+        self.options, self.vae, self.clips, self.held_out = options, vae, clips, held_out
         weight = next(vae.parameters())
         self.device, self.dtype = weight.device, weight.dtype
+        self.perceptual = PerceptualLoss(options.perceptual).to(self.device, self.dtype) if options.perceptual else None
+        self.rival: PatchDiscriminator | None = None
+        if options.adversarial_weight:
+            torch.manual_seed(options.seed + 1)
+            self.rival = PatchDiscriminator(options.discriminator_width).to(self.device, self.dtype)
         self._early = self._mix(parse_buckets(options.crops))
         self._late = self._mix(parse_buckets(options.late_crops))
-        shape = parse_buckets(options.clips)[0]
-        seeds = range(VALIDATION_SEEDS, VALIDATION_SEEDS + options.validation_clips)
-        self.held_out = render_clips(seeds, shape, "held-out", options.fps, self.device)
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        return {name: parameter for name, parameter in self.vae.named_parameters() if parameter.requires_grad}
+        """The VidVAE's, and those of its discriminator, which learns in the same step and is not saved with it."""
+        named = dict(self.vae.named_parameters())
+        if self.rival is not None:
+            named |= {f"rival.{name}": parameter for name, parameter in self.rival.named_parameters()}
+        return {name: parameter for name, parameter in named.items() if parameter.requires_grad}
 
     def matrices(self) -> set[str]:
         named = self.parameters().items()
         return {name for name, parameter in named if parameter.ndim >= 2 and not name.startswith(NOT_MATRICES)}
 
-    def batch(self, step: int, progress: float) -> ClipBatch:
+    def batch(self, step: int, progress: float, share: Share) -> VAEBatch:
         crops, sizes = self._late if progress >= 1 - self.options.late_fraction else self._early
-        return self.clips.batch(step, crops, sizes)
+        return self.clips.batch(step, crops, sizes, share)
 
-    def loss(self, batch: ClipBatch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: VAEBatch, draws: Draws, progress: float) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        assert batch.video is not None
         video = video_from_frames(batch.video.to(self.device), self.dtype)
         posterior = self.vae.posterior(video)
         kl = posterior.kl()
-        reconstruction = self.vae.decode_raw(posterior.sample(generator))
+        noise = draws.normal(*posterior.mean.shape[1:]).to(self.dtype)
+        reconstruction = self.vae.decode_raw(posterior.mean + torch.exp(0.5 * posterior.logvar) * noise)
         loss = vae_loss(reconstruction, video, kl)
+        figures: dict[str, float | Tensor] = {"kl": kl.detach()}
+        if self.perceptual is not None:
+            distance = self.perceptual(reconstruction, video)
+            loss = loss + self.options.perceptual_weight * distance
+            figures["perceptual"] = distance.detach()
+        if self.rival is not None and progress >= self.options.adversarial_start:
+            verdict = -fixed(self.rival, reconstruction).float().mean()
+            weight = adaptive_weight(loss, verdict, self.vae.decoder.conv_out.weight)
+            lesson = hinge_loss(self.rival(video), self.rival(reconstruction.detach()))
+            loss = loss + self.options.adversarial_weight * weight * verdict + lesson  # each has gradients of its own
+            figures |= {"verdict": verdict.detach(), "lesson": lesson.detach(), "adaptive_weight": weight}
         with torch.no_grad():
-            quality = psnr(reconstruction, video).mean()
-        return loss, {"kl": kl.item(), "psnr": quality.item()}
+            figures["psnr"] = psnr(reconstruction, video).mean()
+        return loss, figures
 
     def validate(self) -> dict[str, float]:
         scores = []
-        for frames in self.held_out.split(4):
-            video = video_from_frames(frames, self.dtype)
+        for frames in self.held_out:
+            video = video_from_frames(frames.to(self.device), self.dtype)
             reconstruction = self.vae.decode_raw(self.vae.posterior(video).mode()).clamp(-1, 1)
             scores.append(torch.stack([psnr(reconstruction, video), ssim(reconstruction, video)]))
+        if not scores:
+            return {}
         quality, similarity = torch.cat(scores, dim=1)
         return {
             "val/psnr": quality.mean().item(),
@@ -71,12 +108,14 @@ class VAEStep:
         }
 
     def sheet(self, path: Path) -> None:
-        video = video_from_frames(self.held_out[:6], self.dtype)
-        reconstruction = self.vae.decode_raw(self.vae.posterior(video).mode())
         rows, titles = [], []
-        for index, (before, after) in enumerate(zip(video, reconstruction)):
-            rows += [before, after]
-            titles += [f"held-out clip {index}", f"its reconstruction, {psnr(after[None], before[None]).item():.1f} dB"]
+        for index, frames in enumerate([clip for some in self.held_out for clip in some.split(1)][:6]):
+            video = video_from_frames(frames.to(self.device), self.dtype)
+            reconstruction = self.vae.decode_raw(self.vae.posterior(video).mode())
+            rows += [video[0], reconstruction[0]]
+            titles += [f"held-out clip {index}", f"its reconstruction, {psnr(reconstruction, video).item():.1f} dB"]
+        if not rows:
+            return
         write_sheet(path, rows, titles)
 
     def save(self, folder: Path) -> None:
@@ -87,3 +126,16 @@ class VAEStep:
         whole = self.options.batch_size * reference.volume
         sizes = batch_sizes(crops, whole, self.options.max_batch_size, lambda bucket: bucket.volume)
         return crops, sizes
+
+
+def held_out_world(options: VAETraining, device: torch.device) -> list[Tensor]:
+    """Clips of the world whose combinations training never shows."""
+    seeds = range(VALIDATION_SEEDS, VALIDATION_SEEDS + options.validation_clips)
+    frames = render_clips(seeds, parse_buckets(options.clips)[0], "held-out", options.fps, device)
+    return list(frames.split(4))
+
+
+def held_out_footage(source: FootageSource, reader: FramesFromFiles) -> list[Tensor]:
+    """Clips of the dataset that do not train."""
+    batches = source.held_out_batches(reader, 1)
+    return [batch.video for batch in batches if batch.video is not None]

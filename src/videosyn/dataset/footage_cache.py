@@ -1,0 +1,244 @@
+"""Latents of footage, encoded once, and the features of its captions where the text encoder is frozen.
+
+    windows -> decode -> VidVAE.encode -> shards of latents (n, Z, t, h, w), by bucket
+    captions -> text encoder -> shards of features, each as long as its caption
+
+A shard's name says which windows it holds, so a killed run goes on where it was, and footage added later adds shards.
+Shards are mapped, not read: memory does not grow with the dataset. Next: `footage_batches.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from videosyn.core.errors import UserError
+from videosyn.core.files import atomic_file
+from videosyn.core.runtime import pick_dtype
+from videosyn.dataset.buckets import Bucket
+from videosyn.dataset.decoders import Decoders
+from videosyn.dataset.footage import Footage
+from videosyn.dataset.footage_batches import Read
+from videosyn.dataset.latent_cache import encode_frames, fingerprint, load_vae
+from videosyn.dataset.shards import Shard, check_manifest, fill, write_shard
+from videosyn.dataset.windows import Window, Windows, wanted, window_id
+from videosyn.text.features import TextEncoder, TextFeatures
+from videosyn.vidvae.model import VidVAE
+
+SHARD_CLIPS = 64
+"""Windows in a shard of latents."""
+SHARD_CAPTIONS = 512
+
+
+def write_footage_latents(
+    folder: str | os.PathLike,
+    vae_folder: str | os.PathLike,
+    footage: Footage,
+    windows: Windows,
+    buckets: Sequence[Bucket],
+    workers: int = 2,
+    device: str = "cpu",
+    dtype: str = "auto",
+    part: tuple[int, int] = (0, 1),
+    on_shard: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Encodes all windows into shards: `latents` bf16, `seeds` (the windows' ids) and `whole` bool (n,), False for a
+    window that could not be read. Shards that exist are kept. Returns their paths.
+
+    On CPUs `workers` processes decode and encode; on an accelerator they decode, and this process encodes.
+    part: this process's number among those that fill the folder together, and how many they are.
+    """
+    global _encoder
+    check_manifest(folder, {"kind": "footage latents", "vae": fingerprint(vae_folder)})
+    shards, contents = _plan(Path(folder), footage, windows, buckets)
+    own = shards[part[0] :: part[1]]
+    on_cpu = torch.device(device).type == "cpu"
+    setup = (os.fspath(vae_folder), footage, contents, device, dtype, 0 if on_cpu else workers)
+    done = sum(shard.path.exists() for shard in own)
+    for _ in fill(own, _encode_shard, _load_encoder, setup, workers if on_cpu else 0):
+        done += 1
+        if on_shard is not None:
+            on_shard(done, len(own))
+    if _encoder is not None:
+        _encoder.decoders.close()
+        _encoder = None
+    return [shard.path for shard in shards]
+
+
+def _plan(
+    folder: Path, footage: Footage, windows: Windows, buckets: Sequence[Bucket]
+) -> tuple[list[Shard], dict[str, tuple[Window, ...]]]:
+    shards, contents = [], {}
+    for bucket in buckets:
+        listed = windows.of[bucket.name]
+        for low in range(0, len(listed), SHARD_CLIPS):
+            some = listed[low : low + SHARD_CLIPS]
+            ids = tuple(window_id(footage, window, bucket.name) for window in some)
+            name = f"{bucket.name}-{hashlib.blake2b(repr(ids).encode(), digest_size=8).hexdigest()}.safetensors"
+            shards.append(Shard(bucket, ids, folder / name))
+            contents[name] = some
+    return shards, contents
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """What a process that fills a cache holds."""
+
+    vae: VidVAE
+    footage: Footage
+    contents: dict[str, tuple[Window, ...]]
+    decoders: Decoders
+
+
+_encoder: _Encoder | None = None
+
+
+def _load_encoder(
+    vae_folder: str, footage: Footage, contents: dict[str, tuple[Window, ...]], device: str, dtype: str, workers: int
+) -> None:
+    global _encoder
+    vae = load_vae(vae_folder).to(device, pick_dtype(dtype, torch.device(device)))
+    _encoder = _Encoder(vae, footage, contents, Decoders(workers))
+
+
+def _encode_shard(shard: Shard) -> None:
+    assert _encoder is not None, "fill() calls _load_encoder first"
+    if shard.path.exists():  # another process was first
+        return
+    vae, bucket = _encoder.vae, shard.bucket
+    size = (
+        1 + (bucket.frames - 1) // vae.time_factor,
+        *(each // vae.space_factor for each in (bucket.height, bucket.width)),
+    )
+    latents = torch.zeros(len(shard.seeds), vae.config.latent_channels, *size, dtype=torch.bfloat16)
+    whole = torch.zeros(len(shard.seeds), dtype=torch.bool)
+    windows = _encoder.contents[shard.path.name]
+    for low in range(0, len(windows), 8):
+        asked = [wanted(_encoder.footage, window, bucket) for window in windows[low : low + 8]]
+        read = dict(enumerate(_encoder.decoders.read(asked), start=low))
+        frames = {place: each for place, each in read.items() if not isinstance(each, str)}
+        if frames:
+            places, video = list(frames), torch.from_numpy(np.stack(list(frames.values())))
+            latents[places] = encode_frames(vae, video).to("cpu", torch.bfloat16)
+            whole[places] = True
+    write_shard(shard, {"latents": latents, "whole": whole})
+
+
+class CachedLatents:
+    """Reads windows from shards. Fulfils `footage_batches.Reader`."""
+
+    def __init__(self, footage: Footage, paths: Sequence[Path]) -> None:
+        self.footage = footage
+        self._files = [_open(path) for path in paths]
+        self._rows: dict[int, tuple[int, int]] = {}
+        for number, file in enumerate(self._files):
+            whole = file.get_tensor("whole").tolist()
+            ids = file.get_tensor("seeds").tolist()
+            self._rows |= {each: (number, row) for row, (each, there) in enumerate(zip(ids, whole)) if there}
+
+    def available(self, windows: Windows) -> Windows:
+        """Without those that could not be read when the cache was made."""
+        kept = {
+            name: tuple(each for each in some if self._id(each, name) in self._rows)
+            for name, some in windows.of.items()
+        }
+        return replace(windows, of=kept)
+
+    def read(self, pool: Sequence[Window], chosen: Sequence[int], bucket: Bucket, across: Sequence[float]) -> Read:
+        windows = tuple(pool[place] for place in chosen)
+        rows = [self._rows[self._id(window, bucket.name)] for window in windows]
+        latents = torch.stack([self._files[number].get_slice("latents")[row] for number, row in rows])
+        return Read(windows, latents=latents)
+
+    def _id(self, window: Window, bucket_name: str) -> int:
+        return window_id(self.footage, window, bucket_name)
+
+
+def write_text_features(
+    folder: str | os.PathLike,
+    load: Callable[[], TextEncoder],
+    encoder_name: str,
+    captions: Sequence[str],
+    part: tuple[int, int] = (0, 1),
+    on_shard: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Encodes each caption once, "" among them, into shards: `features` bf16 (sum of L, E), `lengths` and `ids` (n,).
+
+    `load` gives the encoder, and is called only where something is missing.
+    """
+    check_manifest(folder, {"kind": "text features", "encoder": encoder_name})
+    listed = sorted({*captions, ""})
+    shards = []
+    for low in range(0, len(listed), SHARD_CAPTIONS):
+        some = listed[low : low + SHARD_CAPTIONS]
+        digest = hashlib.blake2b("\n".join(some).encode(), digest_size=8).hexdigest()
+        shards.append((Path(folder) / f"text-{digest}.safetensors", some))
+    missing = [(path, some) for path, some in shards[part[0] :: part[1]] if not path.exists()]
+    encoder = load() if missing else None
+    for done, (path, some) in enumerate(missing, start=1):
+        assert encoder is not None
+        pieces = []
+        for low in range(0, len(some), 16):
+            text = encoder.encode(some[low : low + 16])
+            pieces += [row[mask].to("cpu", torch.bfloat16) for row, mask in zip(text.features, text.mask)]
+        ids = torch.tensor([caption_id(each) for each in some], dtype=torch.int64)
+        lengths = torch.tensor([len(each) for each in pieces], dtype=torch.int64)
+        with atomic_file(path) as hidden:
+            save_file({"features": torch.cat(pieces), "lengths": lengths, "ids": ids}, hidden)
+        if on_shard is not None:
+            on_shard(done, len(missing))
+    return [path for path, _ in shards]
+
+
+class CachedText:
+    """The features of captions that were encoded before. Fulfils `TextEncoder` for these captions and ""."""
+
+    def __init__(self, paths: Sequence[Path], device: str | torch.device = "cpu") -> None:
+        self.device = device
+        self._files = [_open(path) for path in paths]
+        self._rows: dict[int, tuple[int, int, int]] = {}
+        for number, file in enumerate(self._files):
+            lengths = file.get_tensor("lengths")
+            ends = lengths.cumsum(0).tolist()
+            for each, end, length in zip(file.get_tensor("ids").tolist(), ends, lengths.tolist()):
+                self._rows[each] = (number, end - length, end)
+
+    def encode(self, prompts: Sequence[str], max_tokens: int | None = None) -> TextFeatures:
+        """A UserError for a caption that is not in the cache."""
+        rows = []
+        for prompt in prompts:
+            place = self._rows.get(caption_id(prompt))
+            if place is None:
+                raise UserError(
+                    f"the cache has no features of {prompt[:60]!r}: run videosyn cache with this configuration"
+                )
+            number, begin, end = place
+            rows.append(self._files[number].get_slice("features")[begin:end])
+        features = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # (B, L, E)
+        lengths = torch.tensor([len(row) for row in rows])
+        mask = torch.arange(features.shape[1]) < lengths[:, None]
+        return TextFeatures(features.to(self.device), mask.to(self.device))
+
+    def null(self, batch: int) -> TextFeatures:
+        return self.encode([""] * batch)
+
+
+def caption_id(caption: str) -> int:
+    """63 bits of the caption's hash."""
+    return int.from_bytes(hashlib.blake2b(caption.encode(), digest_size=8).digest()) >> 1
+
+
+def _open(path: Path):
+    """A shard, mapped. A UserError where it is missing or damaged."""
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}): delete it, and it is made again") from error

@@ -1,0 +1,105 @@
+"""Training on several processes, applied from outside the models. Launched by torchrun. Next: `loop.py`.
+
+    ddp    every process has the whole model; gradients are averaged, once a step, in fp32
+    fsdp   `fully_shard`: every process keeps a part of each tensor, and gathers a block's weights when it computes it
+
+Every process computes its share of the same batch (`dataset.batches.Share`), so the number of processes changes neither
+the order of the data nor, but for rounding, the loss.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from videosyn.core.errors import UserError
+from videosyn.dataset.batches import Share
+
+Parallel = Literal["ddp", "fsdp"]
+
+
+class Processes:
+    """This process among those that train together; alone, it is the only one."""
+
+    def __init__(self, rank: int = 0, count: int = 1, parallel: Parallel = "ddp") -> None:
+        self.rank, self.count, self.parallel = rank, count, parallel
+
+    @property
+    def share(self) -> Share:
+        return Share(self.rank, self.count)
+
+    @property
+    def shards(self) -> bool:
+        """Whether models are divided."""
+        return self.count > 1 and self.parallel == "fsdp"
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Adds up over the processes, in place."""
+        if self.count > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def average(self, tensor: Tensor) -> None:
+        """The mean over the processes, in place."""
+        if self.count > 1:
+            dist.all_reduce(tensor)
+            tensor.div_(self.count)
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.count > 1:
+            dist.barrier()
+
+
+@contextmanager
+def processes(device: torch.device, parallel: Parallel) -> Iterator[tuple[Processes, torch.device]]:
+    """Joins the processes that torchrun started -> them, and this one's device. Leaves them at the end."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes(parallel=parallel), device
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    began = not dist.is_initialized()
+    if began:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size(), parallel), device
+    finally:
+        if began:
+            dist.destroy_process_group()
+
+
+def shard(module: nn.Module, blocks: Iterable[nn.Module], dtype: torch.dtype) -> None:
+    """Divides fp32 parameters among all processes, in place: each of the blocks as one unit, then the rest.
+
+    They compute in `dtype`; gradients are added up in fp32.
+    """
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    if any(parameter.dtype != torch.float32 for parameter in module.parameters()):
+        raise UserError("models are divided in fp32; the type they compute in is given apart")
+    # Inputs stay as they are: a time between 0 and 1000 is no bf16 number, and the models convert what they must.
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    for block in blocks:
+        fully_shard(block, mp_policy=policy)
+    fully_shard(module, mp_policy=policy)
+
+
+def whole_state(module: nn.Module) -> dict[str, Tensor]:
+    """All tensors of a divided module, put together, on the CPU. Every process must ask; only the first gets them."""
+    from torch.distributed.tensor import DTensor
+
+    state: dict[str, Tensor] = {}
+    for name, tensor in module.state_dict().items():
+        full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        if dist.get_rank() == 0:
+            state[name] = full.cpu()
+    return state

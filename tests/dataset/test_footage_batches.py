@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from clips_folder import what_is_shown, write_folder
+
+from videosyn.core.errors import UserError
+from videosyn.dataset.batches import Share
+from videosyn.dataset.buckets import parse_buckets
+from videosyn.dataset.decoders import Decoders
+from videosyn.dataset.footage import read_footage
+from videosyn.dataset.footage_batches import FootageBatches, FramesFromFiles
+from videosyn.dataset.footage_cache import CachedLatents, CachedText, write_footage_latents, write_text_features
+from videosyn.dataset.latent_cache import encode_frames, load_vae
+from videosyn.dataset.windows import Fitting, fit_windows
+from videosyn.text.features import TextFeatures
+
+BUCKETS = parse_buckets(["5x32x48:3", "1x32x48:1"])
+SIZES = [4, 4]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("footage") / "dataset", [(11, 64, 96)] * 6)
+
+
+def batches(folder: Path, workers: int = 0, **how) -> FootageBatches:
+    footage = read_footage(folder)
+    windows = fit_windows(footage, BUCKETS, Fitting(max_windows=2))
+    told: list[str] = []
+    reader = FramesFromFiles(footage, Decoders(workers), how.pop("max_damaged", 9), told.append)
+    found = FootageBatches(footage, windows, reader, seed=3, **how)
+    found.told = told  # type: ignore[attr-defined]
+    return found
+
+
+def test_a_batch_shows_the_clips_and_frames_that_it_names(folder: Path):
+    every = batches(folder)
+    for step in range(6):
+        batch = every.batch(step, BUCKETS, SIZES)
+        assert batch.video is not None
+        assert batch.video.shape == (4, batch.num_frames, 32, 48, 3)
+        for name, start, caption, frames in zip(batch.names, batch.starts, batch.captions, batch.video.numpy()):
+            clip = int(name[6:8])
+            assert what_is_shown(frames) == [(clip, start + frame) for frame in range(batch.num_frames)]
+            assert caption == f"clip number {clip}"
+
+
+def test_shares_put_together_are_the_whole_batch_whoever_decodes(folder: Path):
+    one, many = batches(folder, caption_dropout=0.5), batches(folder, workers=2, caption_dropout=0.5)
+    try:
+        for step in (0, 7):
+            whole = one.batch(step, BUCKETS, SIZES)
+            parts = [many.batch(step, BUCKETS, SIZES, Share(rank, 3)) for rank in (2, 0, 1)]
+            parts.sort(key=lambda part: part.first)
+            assert [part.size for part in parts] == [1, 1, 2]
+            assert tuple(name for part in parts for name in part.names) == whole.names
+            assert tuple(text for part in parts for text in part.captions) == whole.captions
+            assert torch.equal(torch.cat([part.video for part in parts]), whole.video)
+            assert all(part.whole == 4 and part.bucket == whole.bucket for part in parts)
+    finally:
+        many.reader.decoders.close()  # type: ignore[attr-defined]
+
+
+def test_more_processes_than_clips_in_a_batch_are_refused(folder: Path):
+    with pytest.raises(UserError, match="batch of 4 cannot be shared by 5 processes"):
+        batches(folder).batch(0, BUCKETS, SIZES, Share(0, 5))
+
+
+def test_a_file_that_goes_missing_is_told_once_and_a_neighbour_stands_in(folder: Path, tmp_path: Path):
+    broken = write_folder(tmp_path / "broken", [(11, 64, 96)] * 6)
+    (broken / "clips/02.mp4").unlink()
+    every, again = batches(broken), batches(broken)
+    names = {name for step in range(12) for name in every.batch(step, BUCKETS, SIZES).names}
+    assert names == {f"clips/{n:02d}.mp4" for n in (0, 1, 3, 4, 5)}
+    assert len(every.told) == 1  # type: ignore[attr-defined]
+    assert "clips/02.mp4 cannot be read" in every.told[0]  # type: ignore[attr-defined]
+    assert again.batch(11, BUCKETS, SIZES).names == every.batch(11, BUCKETS, SIZES).names
+    (broken / "clips/04.mp4").write_bytes(b"no video")
+    few = batches(broken, max_damaged=1)
+    with pytest.raises(UserError, match="2 clips cannot be read"):
+        [few.batch(step, BUCKETS, SIZES) for step in range(12)]
+
+
+def test_the_cache_gives_the_same_clips_in_the_same_order_as_the_files(folder: Path, vae_folder: Path, tmp_path: Path):
+    raw = batches(folder, caption_dropout=0.3)
+    footage, windows = raw.footage, raw.windows
+    paths = write_footage_latents(tmp_path, vae_folder, footage, windows, BUCKETS, workers=0, dtype="fp32")
+    cached = FootageBatches(footage, windows, CachedLatents(footage, paths), seed=3, caption_dropout=0.3)
+    vae = load_vae(vae_folder)
+    for step in range(5):
+        one, other = raw.batch(step, BUCKETS, SIZES), cached.batch(step, BUCKETS, SIZES)
+        assert (one.names, one.starts, one.captions, one.fps) == (other.names, other.starts, other.captions, other.fps)
+        assert torch.allclose(encode_frames(vae, one.video), other.latents.float(), atol=0.03, rtol=0.01)
+
+
+def test_an_interrupted_cache_goes_on_and_parts_fill_one_folder(folder: Path, vae_folder: Path, tmp_path: Path):
+    every = batches(folder)
+    how = {"workers": 0, "dtype": "fp32"}
+    alone = write_footage_latents(tmp_path / "alone", vae_folder, every.footage, every.windows, BUCKETS, **how)
+    first = write_footage_latents(
+        tmp_path / "parts", vae_folder, every.footage, every.windows, BUCKETS, part=(0, 2), **how
+    )
+    assert [path.exists() for path in first] == [True, False]
+    before = first[0].stat().st_mtime_ns
+    write_footage_latents(tmp_path / "parts", vae_folder, every.footage, every.windows, BUCKETS, part=(1, 2), **how)
+    assert first[0].stat().st_mtime_ns == before
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in alone]
+
+
+def test_clips_that_could_not_be_encoded_are_not_trained_on(vae_folder: Path, tmp_path: Path):
+    broken = write_folder(tmp_path / "broken", [(11, 64, 96)] * 4)
+    (broken / "clips/01.mp4").write_bytes(b"no video")
+    every = batches(broken)
+    paths = write_footage_latents(
+        tmp_path / "cache", vae_folder, every.footage, every.windows, BUCKETS, workers=0, dtype="fp32"
+    )
+    cached = FootageBatches(every.footage, every.windows, CachedLatents(every.footage, paths), seed=0)
+    assert {window.clip for window in cached.windows.of["5x32x48"]} == {0, 2, 3}
+
+
+class _Letters:
+    """A text encoder whose features are letters."""
+
+    def encode(self, prompts, max_tokens=None):
+        lengths = [len(prompt) + 1 for prompt in prompts]
+        features = torch.zeros(len(prompts), max(lengths), 4)
+        for row, prompt in enumerate(prompts):
+            features[row, : len(prompt), 0] = torch.tensor([float(ord(letter)) for letter in prompt])
+        return TextFeatures(features, torch.arange(max(lengths)) < torch.tensor(lengths)[:, None])
+
+    def null(self, batch):
+        return self.encode([""] * batch)
+
+
+def test_cached_text_is_what_the_encoder_says_and_is_encoded_once(tmp_path: Path):
+    calls = []
+
+    def load():
+        calls.append(1)
+        return _Letters()
+
+    captions = ["a dog", "", "a longer caption"]
+    paths = write_text_features(tmp_path, load, "letters", captions)
+    assert write_text_features(tmp_path, load, "letters", captions) == paths
+    assert len(calls) == 1
+    text, direct = (
+        CachedText(paths).encode(["a dog", "a longer caption", ""]),
+        _Letters().encode(["a dog", "a longer caption", ""]),
+    )
+    assert torch.equal(text.mask, direct.mask)
+    assert torch.equal(text.features.float() * text.mask[..., None], direct.features * direct.mask[..., None])
+    with pytest.raises(UserError, match="no features of 'a cat'"):
+        CachedText(paths).encode(["a cat"])
+    with pytest.raises(UserError, match="was made with encoder = 'letters'"):
+        write_text_features(tmp_path, load, "other", captions)

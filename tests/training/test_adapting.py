@@ -1,0 +1,177 @@
+"""From a model to another: adapters, full fine-tuning, stages, footage; each through the run that users start."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from clips_folder import write_folder
+from safetensors.torch import load_file
+
+from videosyn.core.errors import UserError
+from videosyn.dataset.buckets import Bucket
+from videosyn.dataset.latent_cache import calibrate_folder
+from videosyn.sampling.pipeline import VideoSynPipeline
+from videosyn.training.options import DiTTraining, Stage, VAETraining
+from videosyn.training.run import run_cache, run_dit, run_vae
+
+COMMON = {"dtype": "fp32", "workers": 0, "warmup_steps": 1, "log_seconds": 1e-9, "threads": 1, "sheet_steps": 1}
+
+
+@pytest.fixture(scope="module")
+def model(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny pipeline, its latents measured."""
+    folder = tmp_path_factory.mktemp("model") / "model"
+    shutil.copytree(tiny_folder, folder)
+    calibrate_folder(folder / "vae", Bucket(5, 32, 32), num_clips=4, dtype="fp32")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("data") / "dataset", [(11, 64, 96)] * 12)
+
+
+def options(folder: Path, model: Path, **how) -> DiTTraining:
+    given = {"buckets": ("5x32x48:3", "1x32x48:1"), "batch_size": 4, "max_steps": 3, "num_clips": 8, **how}
+    return DiTTraining(
+        out=str(folder / "run"),
+        cache=str(folder / "latents"),
+        vae=str(model / "vae"),
+        **{"preset": "tiny", **COMMON, "num_images": 4, "validation_clips": 2, **given},
+    )
+
+
+def losses(out: Path) -> list[float]:
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def test_footage_trains_the_same_from_files_and_from_the_cache(tmp_path: Path, model: Path, dataset: Path):
+    curves = {}
+    for name, how in (("cached", {}), ("raw", {"cached": False}), ("recomputed", {"gradient_checkpointing": True})):
+        run_dit(options(tmp_path / name, model, data=str(dataset), max_steps=4, **how))
+        curves[name] = losses(tmp_path / name / "run")
+    assert len(curves["cached"]) == 4
+    assert curves["raw"] == pytest.approx(curves["cached"], rel=0.02)  # the cache is bf16
+    assert curves["recomputed"] == curves["cached"]
+    film = VideoSynPipeline.from_pretrained(tmp_path / "raw/run/model", device="cpu", dtype="fp32")
+    assert film("clip number 3", num_steps=1).frames.shape == (1, 5, 32, 48, 3)
+    assert not film.unknown_words(["clip number 3"])
+    lines = (tmp_path / "cached/run/metrics.jsonl").read_text()
+    assert '"loss/noise_' in lines
+    assert '"val/loss"' in lines
+
+
+def test_a_frozen_text_encoder_is_asked_once_for_each_caption(
+    tmp_path: Path, model: Path, dataset: Path, save_t5, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("transformers")
+    t5 = save_t5(tmp_path / "t5", width=16)
+    given = options(tmp_path, model, data=str(dataset), text=str(t5), objective="epsilon")
+    run_cache(given)
+    from videosyn.text import t5 as t5_module
+
+    with monkeypatch.context() as patched:
+        patched.setattr(t5_module.T5TextEncoder, "encode", lambda *_: pytest.fail("asked again"))
+        run_dit(given)
+    pipeline = VideoSynPipeline.from_pretrained(tmp_path / "run/model", device="cpu", dtype="fp32")
+    assert type(pipeline.text_encoder).__name__ == "T5TextEncoder"
+    assert type(pipeline.objective).__name__ == "EpsilonDDPM"
+
+
+def test_each_stage_begins_with_the_last_ones_model(tmp_path: Path, model: Path):
+    still = {"muon_lr": 1e-9, "adamw_lr": 1e-9}
+    stages = (Stage("first"), Stage("second", buckets=("5x48x32",), **still))
+    assert run_dit(options(tmp_path, model, stages=stages)) == "finished"
+    first, second = (tmp_path / "run" / name for name in ("first", "second"))
+    one, other = (load_file(next((run / "model/transformer").glob("*.safetensors"))) for run in (first, second))
+    assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
+    assert "loss/5x48x32" in (second / "metrics.jsonl").read_text()
+    assert "loss/5x48x32" not in (first / "metrics.jsonl").read_text()
+
+
+def test_an_adapter_is_a_file_that_diffusers_reads(tmp_path: Path, model: Path):
+    pytest.importorskip("peft")
+    diffusers = pytest.importorskip("videosyn.diffusers")
+    given = options(tmp_path, model, preset="init", init=str(model), lora_rank=2, adamw_lr=0.05, max_steps=5)
+    run_dit(given)
+    file = tmp_path / "run/model/pytorch_lora_weights.safetensors"
+    state = load_file(file)
+    assert all(name.startswith("transformer.blocks.") and ".lora_" in name for name in state)
+    assert any(tensor.abs().max() > 0 for name, tensor in state.items() if "lora_B" in name)
+    pipe = diffusers.VideoSynDiffusionPipeline.from_pretrained(model, torch_dtype=torch.float32)
+    inputs = [torch.randn(1, 4, 2, 4, 4), torch.tensor([500.0]), torch.randn(1, 3, 16)]
+    before = pipe.transformer(*inputs).sample
+    pipe.transformer.load_lora_adapter(str(file.parent), prefix="transformer", weight_name=file.name)
+    after = pipe.transformer(*inputs).sample
+    assert (after - before).abs().max() > 1e-4
+    name = next(name for name in state if name.endswith("lora_B.weight")).removeprefix("transformer.")
+    loaded = dict(pipe.transformer.named_parameters())
+    key = next(each for each in loaded if each.replace(".default_0", "").replace(".default", "") == name)
+    assert torch.equal(loaded[key], state[f"transformer.{name}"])
+
+
+def test_full_fine_tuning_begins_with_any_model_of_any_size(tmp_path: Path, model: Path):
+    run_dit(options(tmp_path, model, preset="init", init=str(model), max_steps=1, muon_lr=1e-9, adamw_lr=1e-9))
+    both = (model, tmp_path / "run/model")
+    first, second = (VideoSynPipeline.from_pretrained(each, device="cpu", dtype="fp32") for each in both)
+    for one, other in zip(first.vdit.parameters(), second.vdit.parameters()):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+    with pytest.raises(UserError, match="set init to a model's folder"):
+        run_dit(options(tmp_path / "none", model, preset="init"))
+
+
+def test_a_bucket_that_the_models_cannot_divide_is_refused(tmp_path: Path, model: Path):
+    with pytest.raises(UserError, match="height must be a multiple of 16, got 40: use 32 or 48"):
+        run_dit(options(tmp_path, model, buckets=("5x40x32",)))
+
+
+def test_the_dry_run_counts_clips_tokens_and_memory_and_names_what_is_left_out(
+    tmp_path: Path, model: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
+):
+    how = {"data": str(dataset), "dry_run": True, "max_windows": 2}
+    assert run_dit(options(tmp_path, model, buckets=("5x32x48:3", "17x32x48:1"), **how)) == "finished"
+    said = capsys.readouterr().out
+    row = next(line for line in said.splitlines() if "5x32x48" in line and "17x" not in line)
+    cells = [cell.strip() for cell in row.strip("│┃| ").replace("┃", "│").split("│")]
+    assert cells[:8] == ["5x32x48", "75.0%", "12", "24", "4", "6.0", "12", "48"]
+    assert cells[8].endswith("GB")
+    assert "bucket 17x32x48, which no clip fits" in said
+    assert "training refuses to begin" in said
+    assert "GB are free here" in said
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(UserError, match="no clip fits bucket 17x32x48"):
+        run_dit(options(tmp_path, model, data=str(dataset), buckets=("5x32x48:3", "17x32x48:1")))
+    leave_out = options(tmp_path, model, data=str(dataset), buckets=("5x32x48:3", "17x32x48:1"), drop_unfit=True)
+    assert run_dit(leave_out) == "finished"
+
+
+def test_a_vae_trains_on_footage_with_its_judges(tmp_path: Path, dataset: Path, tiny_vgg: Path):
+    given = VAETraining(
+        out=str(tmp_path / "run"),
+        data=str(dataset),
+        preset="tiny",
+        max_steps=8,
+        batch_size=2,
+        crops=("5x32x32:2", "1x32x32:1", "9x32x32:1"),
+        late_crops=("5x32x32",),
+        max_crop=0.5,
+        validation_clips=2,
+        perceptual=str(tiny_vgg),
+        adversarial_weight=0.5,
+        adversarial_start=0.5,
+        discriminator_width=8,
+        **{name: value for name, value in COMMON.items() if name != "sheet_steps"},
+    )
+    assert run_vae(given) == "finished"
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert ["verdict" in line for line in steps] == [False] * 4 + [True] * 4
+    assert all("perceptual" in line for line in steps)
+    assert any("val/psnr" in line for line in lines)
+    weights = load_file(next((tmp_path / "run/model").glob("*.safetensors")))
+    assert not any("rival" in name for name in weights)

@@ -1,0 +1,115 @@
+"""Two processes (gloo) train as one does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from videosyn.core.model_folder import load_state, save_module
+from videosyn.dataset.buckets import Bucket
+from videosyn.dataset.latent_cache import calibrate_folder
+from videosyn.training.checkpoint import checkpoints
+from videosyn.training.options import DiTTraining
+from videosyn.training.run import run_dit
+from videosyn.vidvae.model import VidVAE
+from videosyn.vidvae.presets import TINY
+
+RUN = """
+import dataclasses, json, sys
+import torch
+import torch.distributed as dist
+from videosyn.core.config import from_dict
+from videosyn.training.options import DiTTraining
+from videosyn.training.run import run_dit
+torch.set_num_threads(1)
+dist.init_process_group("gloo")
+for given in json.loads(sys.argv[1]):
+    run_dit(from_dict(DiTTraining, given))
+dist.destroy_process_group()
+"""
+
+
+def options(folder: Path, name: str, **how) -> dict:
+    return {
+        "out": str(folder / name), "cache": str(folder / "latents"), "vae": str(folder / "vae"), "preset": "tiny",
+        "buckets": ["5x32x32:3", "1x32x32:1"], "num_clips": 12, "num_images": 6, "batch_size": 5, "max_steps": 6,
+        "given_share": 0.5, "dtype": "fp32", "workers": 0, "warmup_steps": 1, "log_seconds": 1e-9, "threads": 1,
+        "validation_clips": 2, "sheet_steps": 1, "adamw_lr": 0.003, "clip_norm": 0.05, **how,
+    }  # fmt: skip
+
+
+def losses(folder: Path) -> list[float]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One process: `muon`, `adamw`. Two: `muon2`, `fsdp2` (in two goes), and `more`, begun by one, continued by two."""
+    folder = tmp_path_factory.mktemp("parallel")
+    torch.manual_seed(0)
+    save_module(folder / "vae", VidVAE(TINY), TINY)
+    calibrate_folder(folder / "vae", Bucket(5, 32, 32), num_clips=4, dtype="fp32")
+
+    def alone(given: dict) -> None:
+        run_dit(DiTTraining(**{**given, "buckets": tuple(given["buckets"])}))
+
+    alone(options(folder, "muon"))
+    alone(options(folder, "adamw", optimizer="adamw", weight_decay=0.1))
+    alone(options(folder, "more", max_steps=3, decay_fraction=0.0))
+    alone(options(folder, "all", max_steps=6, decay_fraction=0.0))
+    fsdp = {"optimizer": "adamw", "parallel": "fsdp", "weight_decay": 0.1}
+    listed = [
+        options(folder, "muon2"),
+        options(folder, "more", max_steps=6, decay_fraction=0.0),
+        options(folder, "fsdp2", **fsdp),
+        options(folder, "fsdp3", max_steps=3, decay_fraction=0.0, **fsdp),
+        options(folder, "fsdp3", max_steps=6, decay_fraction=0.0, **fsdp),
+        options(folder, "fsdp6", max_steps=6, decay_fraction=0.0, gradient_checkpointing=True, **fsdp),
+    ]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    program = [sys.executable, "-c", RUN, json.dumps(listed)]
+    done = subprocess.run([*launch, *program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_loss_curve_of_one(runs: Path):
+    assert losses(runs / "muon2") == pytest.approx(losses(runs / "muon"), rel=1e-5)
+    assert "1 more processes (ddp)" in (runs / "muon2/train.log").read_text()
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_continues_the_same_curve(runs: Path):
+    assert losses(runs / "more") == pytest.approx(losses(runs / "all"), rel=1e-5)
+    assert "continues at step 3" in (runs / "more/train.log").read_text()
+
+
+@pytest.mark.slow
+def test_divided_models_have_the_loss_curve_and_the_average_of_whole_ones(runs: Path):
+    assert losses(runs / "fsdp2") == pytest.approx(losses(runs / "adamw"), rel=1e-5)
+    for part in ("transformer", "text_encoder"):
+        one, other = (load_state(runs / name / "model" / part) for name in ("adamw", "fsdp2"))
+        assert one.keys() == other.keys()
+        for name, tensor in one.items():
+            torch.testing.assert_close(other[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_divided_run_continues_from_its_sharded_checkpoint_which_is_safetensors_and_json(runs: Path):
+    assert "continues at step 3" in (runs / "fsdp3/train.log").read_text()
+    assert losses(runs / "fsdp3") == losses(runs / "fsdp6")
+    kept = checkpoints(runs / "fsdp3/checkpoints")[-1]
+    files = sorted(kept.iterdir())
+    assert {file.suffix for file in files} == {".safetensors", ".json"}
+    pieces = [file for file in files if file.suffix == ".safetensors"]
+    assert len(pieces) >= 2
+    with safe_open(pieces[0], framework="pt") as file:
+        assert any(name.startswith("master/vdit.") for name in file.keys())  # noqa: SIM118
