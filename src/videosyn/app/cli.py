@@ -71,7 +71,7 @@ COMMANDS = (
     ),
     Command(
         ("evaluate", "reconstruction"),
-        "what a VidVAE keeps of held-out clips",
+        "what VAEs keep of clips, as the paper's Table 3",
         "videosyn.evaluation.options:ReconstructionConfig",
         "videosyn.evaluation.reconstruction:run",
     ),
@@ -80,6 +80,12 @@ COMMANDS = (
         "what a video in pieces loses at their borders",
         "videosyn.evaluation.options:SeamsConfig",
         "videosyn.evaluation.seams:run",
+    ),
+    Command(
+        ("evaluate", "vbench"),
+        "films for VBench's prompts, its figures, the paper's Table 4",
+        "videosyn.evaluation.vbench.options:VBenchConfig",
+        "videosyn.evaluation.vbench.run:run",
     ),
     Command(
         ("convert", "sd-vae"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -13,6 +14,7 @@ from videosyn.core.errors import UserError
 from videosyn.core.video_file import read_video
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".gif", ".webp")
+ANIMATIONS = (".gif", ".webp")
 WORLD = "world"
 
 
@@ -85,26 +87,42 @@ def video_files(source: str | Path) -> list[Path]:
 
 def first_frames(path: Path, count: int) -> tuple[np.ndarray, float]:
     """uint8 (T, H, W, 3) and frames a second: the first `count` frames, or all there are; no more is decoded."""
-    if path.suffix.lower() in (".gif", ".webp"):
-        frames, fps = read_video(path)
-        return frames[:count], fps
+    return np.stack(list(islice(frames_of(path), count))), fps_of(path)
+
+
+def frames_of(path: Path) -> Iterator[np.ndarray]:
+    """The frames of a video, upright, one at a time: uint8 (H, W, 3) RGB. A UserError where it has none."""
+    if path.suffix.lower() in ANIMATIONS:
+        yield from read_video(path)[0]
+        return
     import av
     import av.error
 
-    frames = []
+    found = 0
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(container.streams.video[0]):
+                found += 1
+                yield np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        raise UserError(f"cannot read {path} as a video: {error}") from error
+    if not found:
+        raise UserError(f"{path} holds no frames")
+
+
+def fps_of(path: Path) -> float:
+    """Frames a second, 0 where the file tells none."""
+    if path.suffix.lower() in ANIMATIONS:
+        return read_video(path)[1]
+    import av
+    import av.error
+
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            fps = float(stream.average_rate or stream.guessed_rate or 0)
-            for frame in container.decode(stream):
-                frames.append(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
-                if len(frames) == count:
-                    break
+            return float(stream.average_rate or stream.guessed_rate or 0)
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise UserError(f"cannot read {path} as a video: {error}") from error
-    if not frames:
-        raise UserError(f"{path} holds no frames")
-    return np.stack(frames), fps
 
 
 def fitted(frames: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -55,10 +55,10 @@ class AdherenceConfig:
 
     def check(self) -> None:
         """Everything that can be checked without a model. Raises UserError."""
-        _check_counts(("num-prompts", self.num_prompts), ("steps", self.steps), ("batch-size", self.batch_size))
+        check_counts(("num-prompts", self.num_prompts), ("steps", self.steps), ("batch-size", self.batch_size))
         check_num_frames(self.frames)
         check_size(self.height, self.width, SMALLEST_PX)
-        _check_folder(self.output)
+        check_folder(self.output)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class ReconstructionConfig:
         """Everything that can be checked without a model. Raises UserError."""
         from videosyn.evaluation.footage import Shape
 
-        _check_counts(("num-clips", self.num_clips), ("batch-size", self.batch_size))
+        check_counts(("num-clips", self.num_clips), ("batch-size", self.batch_size))
         for word in self.shapes:
             shape = Shape.parse(word)
             check_num_frames(shape.frames)
@@ -106,7 +106,7 @@ class ReconstructionConfig:
                 raise UserError(f"--{name} needs different values, at least one, got {' '.join(given) or 'none'}")
         if bool(self.lpips_backbone) != bool(self.lpips_heads):
             raise UserError("LPIPS needs --lpips-backbone and --lpips-heads: give both, or none")
-        _check_folder(self.output)
+        check_folder(self.output)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class SeamsConfig:
 
     def check(self) -> None:
         """Everything that can be checked without a model. Raises UserError."""
-        _check_counts(("num-clips", self.num_clips))
+        check_counts(("num-clips", self.num_clips))
         for frames in (self.frames, self.segment_frames, self.overlap_frames):
             check_num_frames(frames)
         if self.overlap_frames >= self.segment_frames:
@@ -152,16 +152,18 @@ class SeamsConfig:
         if self.segment_frames >= self.frames:
             raise UserError(f"clips of {self.frames} frames have no seams in segments of {self.segment_frames}")
         check_size(self.height, self.width, SMALLEST_PX)
-        _check_folder(self.output)
+        check_folder(self.output)
 
 
-def _check_counts(*counts: tuple[str, int | None]) -> None:
+def check_counts(*counts: tuple[str, int | None]) -> None:
+    """Raises UserError for numbers below 1, by the name of their flag; None is no number."""
     for name, value in counts:
         if value is not None and value < 1:
             raise UserError(f"{name} must be at least 1, got {value}: use 1 or more")
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """Raises UserError where a command cannot write its folder."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"the output must be a folder, but {folder} is a file: choose another name")
     check_writable(folder / "report.json" if folder.is_dir() else folder)

@@ -23,17 +23,20 @@ class Running:
     high: float = -math.inf
     num_nan: int = 0
     sample: list[float] = field(default_factory=list)
+    _weight: float = 0.0
     _squares: float = 0.0
     _random: Random = field(default_factory=lambda: Random(0))
 
-    def add(self, value: float) -> None:
+    def add(self, value: float, weight: float = 1.0) -> None:
+        """weight: of the value in the mean, such as the number of frames that it was taken of (West 1979)."""
         if math.isnan(value):
             self.num_nan += 1
             return
         self.count += 1
         gap = value - self.mean
-        self.mean += gap / self.count
-        self._squares += gap * (value - self.mean)
+        self._weight += weight
+        self.mean += gap * weight / self._weight
+        self._squares += weight * gap * (value - self.mean)
         self.low, self.high = min(self.low, value), max(self.high, value)
         if len(self.sample) < SAMPLE:
             self.sample.append(value)
@@ -50,7 +53,9 @@ class Running:
     @property
     def std(self) -> float:
         """Of a sample (divided by n - 1); nan below two values."""
-        return math.sqrt(self._squares / (self.count - 1)) if self.count > 1 else math.nan
+        if self.count < 2:
+            return math.nan
+        return math.sqrt(self._squares / self._weight * self.count / (self.count - 1))
 
     @property
     def half_width(self) -> float:
