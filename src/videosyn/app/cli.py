@@ -88,6 +88,18 @@ COMMANDS = (
         "videosyn.evaluation.vbench.run:run",
     ),
     Command(
+        ("evaluate", "compare"),
+        "two models or settings, pair by pair, and a blind user study",
+        "videosyn.evaluation.compare.options:CompareConfig",
+        "videosyn.evaluation.compare.run:run",
+    ),
+    Command(
+        ("evaluate", "study"),
+        "counts the choices of a user study",
+        "videosyn.evaluation.compare.options:StudyConfig",
+        "videosyn.evaluation.compare.study:run",
+    ),
+    Command(
         ("convert", "sd-vae"),
         "an image VAE, inflated to a VidVAE",
         "videosyn.app.convert_options:ImageVaeOptions",
