@@ -100,6 +100,12 @@ COMMANDS = (
         "videosyn.evaluation.compare.study:run",
     ),
     Command(
+        ("evaluate", "dataset"),
+        "an audit: captions, motion, looks, duplicates and text left",
+        "videosyn.evaluation.audit.options:AuditConfig",
+        "videosyn.evaluation.audit.run:run",
+    ),
+    Command(
         ("convert", "sd-vae"),
         "an image VAE, inflated to a VidVAE",
         "videosyn.app.convert_options:ImageVaeOptions",
