@@ -106,6 +106,12 @@ COMMANDS = (
         "videosyn.evaluation.audit.run:run",
     ),
     Command(
+        ("evaluate", "domains"),
+        "where a model is good, and how that falls with length and size",
+        "videosyn.evaluation.domains.options:DomainsConfig",
+        "videosyn.evaluation.domains.run:run",
+    ),
+    Command(
         ("convert", "sd-vae"),
         "an image VAE, inflated to a VidVAE",
         "videosyn.app.convert_options:ImageVaeOptions",
