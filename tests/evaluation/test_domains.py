@@ -1,4 +1,4 @@
-"""`evaluate domains`: things that stay and things that go, prompts on and off the training distribution, a whole run."""
+"""`evaluate domains`: things that stay and go, prompts on and off the training distribution, a whole run."""
 
 import json
 from dataclasses import replace

@@ -112,6 +112,12 @@ COMMANDS = (
         "videosyn.evaluation.domains.run:run",
     ),
     Command(
+        ("evaluate", "ablation"),
+        "what time compression costs and saves: quality, seconds, memory, tokens",
+        "videosyn.evaluation.ablation.options:AblationConfig",
+        "videosyn.evaluation.ablation.run:run",
+    ),
+    Command(
         ("convert", "sd-vae"),
         "an image VAE, inflated to a VidVAE",
         "videosyn.app.convert_options:ImageVaeOptions",

@@ -15,8 +15,8 @@ from videosyn.evaluation.options import SMALLEST_PX, Dtype, check_counts, check_
 
 @dataclass(frozen=True)
 class DomainsConfig:
-    """Films of prompts on and off the training distribution: what was asked, steadiness and object permanence per scene,
-    style and object, and how they fall with length and size.
+    """Films of prompts on and off the training distribution: what was asked, steadiness and object permanence per
+    scene, style and object, and how they fall with length and size.
     """
 
     model: str = "nano"

@@ -102,7 +102,7 @@ def run(config: DomainsConfig) -> list[Measured]:
 
 
 def prompts(config: DomainsConfig) -> list[Asked]:
-    """Half of them on the training distribution, half off it; alike in how many things, styles and pans they ask for."""
+    """Half of them on the training distribution, half off it; alike in numbers of things, styles and pans."""
     on = prompts_of("train", config.num_prompts, config.seed)
     off = held_out_prompts(config.num_prompts, config.seed)
     return [

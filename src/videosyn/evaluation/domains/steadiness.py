@@ -1,4 +1,4 @@
-"""One film of the world, measured: what was asked, whether the picture is steady, whether things stay. Next: `run.py`."""
+"""One film of the world, measured: what was asked, whether it is steady, whether things stay. Next: `run.py`."""
 
 from __future__ import annotations
 
