@@ -24,8 +24,8 @@ def main() -> int:
     if len(sys.argv) < 3 or sys.argv[1] not in ("with", "without"):
         print(__doc__, file=sys.stderr)
         return 2
-    # The time steps of the encoder and the decoder become steps of space alone: 17 frames stay 17 latent frames. Kernels
-    # that look back in time stay, so that the two differ in compression and nothing else.
+    # The steps in time of the encoder and the decoder become steps of space alone: 17 frames stay 17 latent frames.
+    # Kernels that look back in time stay, so that the two differ in compression and nothing else.
     setattr(presets, FRAMES.upper(), dataclasses.replace(presets.NANO, time_halvings=0))
     try:
         options = tyro.cli(VAETraining, args=sys.argv[3:], default=load_yaml(VAETraining, sys.argv[2]))
