@@ -40,6 +40,7 @@ polyline.s2 { stroke: var(--w3); } circle.s2, .k2 { fill: var(--w3); background:
 polyline.s3 { stroke: var(--gone); } circle.s3, .k3 { fill: var(--gone); background: var(--gone); }
 polyline.s4 { stroke: var(--w1); } circle.s4, .k4 { fill: var(--w1); background: var(--w1); }
 polyline.s5 { stroke: var(--w2); } circle.s5, .k5 { fill: var(--w2); background: var(--w2); }
+.cards svg.chart { max-width: 32rem; }
 .reach { stroke: var(--kept); stroke-width: 2; } .numbers td { overflow-wrap: normal; }
 .films { margin: .9rem 0; } .films p { margin: .2rem 0; color: var(--ink); }
 .films > div { display: flex; flex-wrap: wrap; gap: .6rem; }

@@ -193,7 +193,9 @@ def _how_to_get(name: str) -> str:
         "appearance_style": "--clip-b32",
         "aesthetic_quality": "--clip-l14 and --aesthetic-head",
     }
-    return f"not computed: needs {flags[name] + ', or ' if name in flags else ''}--vbench-python"
+    why = {"imaging_quality": ": transformers has no MUSIQ", "overall_consistency": ": transformers has no ViCLIP"}
+    own = f"{flags[name]}, or " if name in flags else ""
+    return f"not computed: needs {own}--vbench-python{why.get(name, '')}"
 
 
 def _document(
