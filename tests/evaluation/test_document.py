@@ -71,6 +71,15 @@ def test_running_figures_are_those_of_all_values_at_once():
     assert abs(np.mean(running.sample) - values.mean()) < 0.3
 
 
+def test_values_weigh_as_much_as_what_they_were_taken_of():
+    values, weights = [0.2, 0.9, 0.4], [4, 1, 16]
+    running = Running()
+    for value, weight in zip(values, weights, strict=True):
+        running.add(value, weight)
+    assert running.value == pytest.approx(np.average(values, weights=weights))
+    assert running.count == 3
+
+
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 7, 10, 30, 1000])
 def test_students_quantile_is_scipys(freedom):
     assert t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=3e-3)

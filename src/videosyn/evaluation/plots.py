@@ -14,6 +14,8 @@ from videosyn.curation.charts import number
 _WIDTH, _HEIGHT = 420, 230
 _LEFT, _RIGHT, _BOTTOM, _TOP = 48, 12, 38, 14
 _ROW = 22
+_LONGEST = 29
+"""Letters of a row's name."""
 NO_FIGURE = '<p class="none">There is no figure to draw.</p>'
 
 
@@ -40,7 +42,7 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_l
 
 def whiskers(points: Mapping[str, tuple[float, float, float]], unit: str, mark: float | None = None) -> str:
     """Name -> (value, low, high): a dot a row on one axis, with its interval; `mark` is drawn as a line."""
-    kept = {name: point for name, point in points.items() if math.isfinite(point[0])}
+    kept = {_short(name): point for name, point in points.items() if math.isfinite(point[0])}
     if not kept:
         return NO_FIGURE
     left = min(200, 14 + 6.4 * max(map(len, kept)))
@@ -65,6 +67,11 @@ def whiskers(points: Mapping[str, tuple[float, float, float]], unit: str, mark: 
             f'<circle class="s0" cx="{across(value):.1f}" cy="{y}" r="4"><title>{escape(said)}</title></circle>'
         )
     return _svg(floor + 38, parts)
+
+
+def _short(name: str) -> str:
+    """The end of a long name, such as a path's."""
+    return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"
 
 
 def columns(values: Sequence[float], unit: str, bins: int = 16) -> str:

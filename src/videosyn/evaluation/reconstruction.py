@@ -56,22 +56,23 @@ def run(config: ReconstructionConfig) -> dict[str, dict[str, dict]]:
     ):
         for shape in shapes:
             originals, rebuilt = Crowd(), {name: Crowd() for name in vaes}
+            room = SHOWN
             for some in _batches(config, shape):
                 video = _video(some)
-                rows = [[Film.of("original", each.frames, each.fps)] for each in some] if bar.n < SHOWN else []
+                rows = [[Film.of("original", each.frames, each.fps)] for each in some[:room]]
                 if video_model is not None:
                     originals.add(video_model(video))
                 for name, vae in vaes.items():
                     decoded = _through(vae, video, found[name][str(shape)])
-                    _measure(found[name][str(shape)], vae, decoded, video, some, lpips, (name, shape, lines))
+                    _measure(found[name][str(shape)], decoded, video, some, lpips, (name, shape, lines))
                     if config.seams and _has_seams(vae, shape):
                         _divided(found[name][str(shape)], vae, video)
                     if video_model is not None:
                         rebuilt[name].add(video_model(decoded))
-                    for row, frames, each in zip(rows, to_frames(decoded), some):
+                    for row, frames, each in zip(rows, to_frames(decoded[:room]), some):
                         row.append(Film.of(name, frames, each.fps))
-                room = SHOWN - sum(title.startswith(f"{shape}: ") for title, _ in films)
-                films += [(f"{shape}: {each.name}", row) for each, row in zip(some, rows)][: max(0, room)]
+                films += [(f"{shape}: {each.name}", row) for each, row in zip(some, rows)]
+                room -= len(rows)
                 bar.update(len(some))
             for name in vaes if video_model is not None else ():
                 found[name][str(shape)].rfvd = frechet(originals, rebuilt[name])
@@ -114,7 +115,6 @@ def _through(vae: VidVAE | ForeignVae, video: Tensor, into: Measured) -> Tensor:
 
 def _measure(
     into: Measured,
-    vae: VidVAE | ForeignVae,
     decoded: Tensor,
     video: Tensor,
     clips: tuple[Footage, ...],
