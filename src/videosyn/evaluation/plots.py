@@ -42,10 +42,10 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_l
 
 def whiskers(points: Mapping[str, tuple[float, float, float]], unit: str, mark: float | None = None) -> str:
     """Name -> (value, low, high): a dot a row on one axis, with its interval; `mark` is drawn as a line."""
-    kept = {_short(name): point for name, point in points.items() if math.isfinite(point[0])}
+    kept = {name: point for name, point in points.items() if math.isfinite(point[0])}
     if not kept:
         return NO_FIGURE
-    left = min(200, 14 + 6.4 * max(map(len, kept)))
+    left = min(200, 14 + 6.4 * max(len(_short(name)) for name in kept))
     ends = [value for point in kept.values() for value in point if math.isfinite(value)]
     across = _Scale(ends if mark is None else [*ends, mark], left, _WIDTH - _RIGHT)
     floor = _TOP + _ROW * len(kept)
@@ -59,7 +59,7 @@ def whiskers(points: Mapping[str, tuple[float, float, float]], unit: str, mark: 
         parts.append(f'<line class="mark" x1="{across(mark):.1f}" x2="{across(mark):.1f}" y1="{_TOP}" y2="{floor}"/>')
     for row, (name, (value, low, high)) in enumerate(kept.items()):
         y = _TOP + _ROW * (row + 0.5)
-        parts.append(f'<text class="left" x="{left - 8:.1f}" y="{y + 4:.1f}">{escape(name)}</text>')
+        parts.append(f'<text class="left" x="{left - 8:.1f}" y="{y + 4:.1f}">{escape(_short(name))}</text>')
         if math.isfinite(low) and math.isfinite(high):
             parts.append(f'<line class="reach" x1="{across(low):.1f}" x2="{across(high):.1f}" y1="{y}" y2="{y}"/>')
         said = f"{name}: {number(value)} ({number(low)} to {number(high)})"

@@ -58,6 +58,12 @@ class Share:
         half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         return max(0.0, middle - half), min(1.0, middle + half)
 
+    @property
+    def percents(self) -> tuple[float, float, float]:
+        """The share and its interval, in per cent."""
+        low, high = self.interval
+        return 100 * self.value, 100 * low, 100 * high
+
     def to_dict(self) -> dict:
         low, high = self.interval
         return {"count": self.count, "right": self.right, "share": self.value, "low": low, "high": high}
@@ -126,7 +132,7 @@ def document_of(
         cells = [f"{100 * of_group[name].value:.0f}" if name in of_group else "" for name in names]
         rows.append((group, str(len(members)), *cells))
     document.tables.append(Table("Per cent right, by what was asked", ("asked", "n", *names), rows))
-    points = {name: (100 * each.value, *(100 * end for end in each.interval)) for name, each in found.items()}
+    points = {name: each.percents for name, each in found.items()}
     document.charts.append(Chart("Per cent right", whiskers(points, "%"), "Shares with Wilson's 95 % intervals."))
     for film, each in zip(films, judged):
         marks = ", ".join(f"{name} {'right' if right else 'wrong'}" for name, right in each.verdict.items())

@@ -64,7 +64,8 @@ def run(config: SeamsConfig) -> dict[str, dict[str, float]]:
     document = Document("Seams", settings_of(config), {"ways": figures}, films=[("the first clip", films)])
     document.tables.append(_table(figures))
     for place in ("seams", "inside"):
-        points = {name: (each[f"psnr_db_{place}"],) * 3 for name, each in figures.items()}
+        values = {name: each[f"psnr_db_{place}"] for name, each in figures.items()}
+        points = {name: (value, value, value) for name, value in values.items()}
         document.charts.append(Chart(f"PSNR against the whole, {place}", whiskers(points, "dB")))
     publish(document, config.output)
     return figures

@@ -199,7 +199,7 @@ def _document(
     left = {name: share for name, share in shares.items() if not name.startswith("caption")}
     captions = {name: share for name, share in shares.items() if name.startswith("caption")}
     for title, some in (("Left in the dataset", left), ("Captions", captions)):
-        points = {name: (100 * each.value, *(100 * end for end in each.interval)) for name, each in some.items()}
+        points = {name: each.percents for name, each in some.items()}
         if points:
             document.charts.append(Chart(title, whiskers(points, "% of clips"), "Wilson's 95 % intervals."))
     for name in ("motion", "aesthetic", "caption_words"):

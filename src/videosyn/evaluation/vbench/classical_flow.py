@@ -6,14 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from videosyn.core.errors import UserError
-
-if TYPE_CHECKING:
-    import cv2
 
 SAMPLED_FPS = 8
 """Frames a second at which dynamic degree looks."""
@@ -30,7 +27,7 @@ def dynamic_degree(frames: Sequence[np.ndarray], fps: float) -> float:
     frames = frames[:: max(1, round(fps / SAMPLED_FPS))]
     flow, grey = _dis(), [_grey(frame) for frame in frames]
     least = THRESHOLD_PX * min(frames[0].shape[:2])
-    steps = sum(_largest(flow.calc(one, other, None)) > least for one, other in pairwise(grey))  # pyright: ignore
+    steps = sum(_largest(flow.calc(one, other, None)) > least for one, other in pairwise(grey))
     needed = round(STEPS_OF_16 * len(frames) / 16)
     return float(steps >= max(1, needed))
 
@@ -47,7 +44,7 @@ def motion_smoothness(frames: Sequence[np.ndarray]) -> float:
     return 1.0 - sum(errors) / len(errors) / 255.0 if errors else float("nan")
 
 
-def _halfway(flow: cv2.DISOpticalFlow, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def _halfway(flow: Any, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """(H, W, 3) float32: both frames warped half of the way by their flow to the other, and their mean."""
     import cv2
 
@@ -73,9 +70,11 @@ def _grey(frame: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
 
 
-def _dis() -> cv2.DISOpticalFlow:
+def _dis() -> Any:
+    """OpenCV's DIS flow: `calc(grey, grey, None)` gives (H, W, 2) float32, x and y in pixels."""
+    opencv: Any
     try:
-        import cv2
+        import cv2 as opencv
     except ImportError as error:
         raise UserError("optical flow needs OpenCV: pip install 'videosyn[evaluate]'") from error
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return opencv.DISOpticalFlow_create(opencv.DISOPTICAL_FLOW_PRESET_MEDIUM)
