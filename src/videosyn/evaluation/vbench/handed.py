@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +50,9 @@ def hand_over(python: str, device: str, dimension: str, suite: Path, films: Path
     }
     own = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     print(f"vbench package: {dimension} ...", file=sys.stderr)
+    program = str(Path(python).absolute())  # not what it links to: that is how an environment knows itself
     done = subprocess.run(
-        [python, "-c", _PROGRAM, json.dumps(job)], env=own, cwd=output, capture_output=True, text=True, check=False
+        [program, "-c", _PROGRAM, json.dumps(job)], env=own, cwd=output, capture_output=True, text=True, check=False
     )
     (output / f"{dimension}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     written = output / f"{dimension}_eval_results.json"
@@ -57,6 +60,18 @@ def hand_over(python: str, device: str, dimension: str, suite: Path, films: Path
         lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
         return Outcome(None, {}, lines[-1].strip()[:200] if lines else f"ended with code {done.returncode}")
     return read_results(written)[dimension]
+
+
+def only_films(films: Iterable[Path], folder: Path) -> Path:
+    """A folder of links to these films alone: the package takes all names' suffix from the first file it lists."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for path in films:
+        try:
+            (folder / path.name).symlink_to(path.resolve())
+        except OSError:  # a file system without links
+            shutil.copyfile(path, folder / path.name)
+    return folder
 
 
 def read_results(path: Path) -> dict[str, Outcome]:

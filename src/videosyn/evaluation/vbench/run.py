@@ -25,7 +25,7 @@ from videosyn.evaluation.vbench.classical_flow import dynamic_degree, motion_smo
 from videosyn.evaluation.vbench.dimensions import BY_FLOW, BY_WEIGHTS, DIMENSIONS, HERE, RANGES, normalised
 from videosyn.evaluation.vbench.films import make_films, present
 from videosyn.evaluation.vbench.flicker import flickering
-from videosyn.evaluation.vbench.handed import hand_over, read_results
+from videosyn.evaluation.vbench.handed import hand_over, only_films, read_results
 from videosyn.evaluation.vbench.options import VBenchConfig
 from videosyn.evaluation.vbench.suite import SuitePrompt, read_suite, write_full_info
 from videosyn.evaluation.vbench.table4 import PAPER, Score, grouped, lacking, order_of
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from videosyn.evaluation.vbench.weighted import Clip, Dino
 
 SHOWN = 6
-PER_FRAME = ("subject_consistency", "background_consistency", "appearance_style")
-"""VBench takes the mean over all films' frames of these, of the others over films."""
+PER_FRAME = {"subject_consistency": 1, "background_consistency": 1, "appearance_style": 0}
+"""VBench takes the mean over all films' frames of these, without so many, and of the others over films."""
 
 
 def run(config: VBenchConfig) -> dict[str, Score]:
@@ -53,7 +53,7 @@ def run(config: VBenchConfig) -> dict[str, Score]:
     with atomic_file(config.output / "films.jsonl") as hidden:
         found = _measured(measures, films, hidden)
     scores = {name: Score(each.value, measures.sources[name], each.count) for name, each in found.items() if each.count}
-    scores |= _elsewhere(config, prompts, films, folder, scores)
+    scores |= _elsewhere(config, prompts, films, scores)
     scores = dict(sorted(scores.items(), key=lambda item: order_of(item[0])))
     publish(_document(config, scores, found, films), config.output)
     return scores
@@ -147,7 +147,7 @@ def _measured(measures: Measures, films: dict[SuitePrompt, list[Path]], lines: P
             for path in paths:
                 frames = list(frames_of(path))
                 for name, value in measures.of_film(prompt, frames, fps_of(path)):
-                    weight = len(frames) - 1 if name in PER_FRAME else 1
+                    weight = len(frames) - PER_FRAME[name] if name in PER_FRAME else 1
                     found[name].add(value, weight)
                     row = {"film": path.name, "figure": name, "value": value if value == value else None}
                     file.write(json.dumps(row) + "\n")
@@ -159,7 +159,6 @@ def _elsewhere(
     config: VBenchConfig,
     prompts: Sequence[SuitePrompt],
     films: dict[SuitePrompt, list[Path]],
-    folder: Path,
     here: dict[str, Score],
 ) -> dict[str, Score]:
     """Scores of the dimensions that are not computed here: of files, of the vbench package, or why there is none."""
@@ -169,8 +168,11 @@ def _elsewhere(
         for name, outcome in read_results(path).items():
             if name in asked and name not in scores:
                 scores[name] = Score(outcome.score, f"vbench package, {path}", len(outcome.films))
-    suite = config.output / "suite.json"
+    suite, package = config.output / "suite.json", config.output / "vbench_package"
     write_full_info(prompts, suite)
+    handed = package / "films"
+    if config.vbench_python:
+        only_films((path for paths in films.values() for path in paths), handed)
     for name in asked:
         if name in scores:
             continue
@@ -179,8 +181,7 @@ def _elsewhere(
         elif not config.vbench_python:
             scores[name] = Score(None, _how_to_get(name))
         else:
-            given = (config.vbench_python, config.vbench_device, name, suite, folder, config.output / "vbench_package")
-            outcome = hand_over(*given)
+            outcome = hand_over(config.vbench_python, config.vbench_device, name, suite, handed, package)
             source = f"failed: {outcome.problem}" if outcome.problem else "vbench package"
             scores[name] = Score(outcome.score, source, len(outcome.films))
     return scores

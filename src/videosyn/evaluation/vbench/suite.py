@@ -80,6 +80,9 @@ def _full_info(text: str, path: Path) -> list[SuitePrompt]:
         ]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is not in the form of VBench_full_info.json ({error!r})") from error
+    for each in found:
+        if "appearance_style" in each.dimensions and "appearance_style" not in each.auxiliary:
+            raise UserError(f"{path}: {each.text[:60]!r} is for appearance_style, but auxiliary_info names no style")
     unknown = {name for each in found for name in each.dimensions} - set(DIMENSIONS)
     if unknown:
         raise UserError(f"{path} names dimensions that VBench has not: {', '.join(sorted(unknown))}")
