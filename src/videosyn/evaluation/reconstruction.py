@@ -99,6 +99,8 @@ def _through(vae: VidVAE | ForeignVae, video: Tensor, into: Measured) -> Tensor:
     with torch.inference_mode():
         began = time.perf_counter()
         latents = vae.encode(video.to(weight))
+        if latents.is_cuda:
+            torch.cuda.synchronize(latents.device)
         middle = time.perf_counter()
         decoded = vae.decode(latents).float().cpu().clamp(-1.0, 1.0)
         ended = time.perf_counter()
