@@ -10,7 +10,7 @@ from videosyn.core.errors import UserError
 from videosyn.evaluation.domains.options import DomainsConfig
 from videosyn.evaluation.domains.run import prompts, run
 from videosyn.evaluation.domains.steadiness import HIDING, measure
-from videosyn.evaluation.domains.tables import FIGURES, Measured, document_of, means
+from videosyn.evaluation.domains.tables import FIGURES, Measured, document_of, interval, means
 from videosyn.world.parsed import to_parsed
 from videosyn.world.render import render
 from videosyn.world.scene import Scene, Thing, is_held_out
@@ -97,6 +97,14 @@ def test_figures_are_grouped_by_domain_and_sweeps_keep_to_the_same_prompts():
     assert data["by_length"]["33"]["adherence"]["mean"] == pytest.approx(0.2)
     assert "by_size" not in data
     assert means(base)["adherence"].count == 4
+
+
+def test_intervals_stay_within_what_a_figure_can_be():
+    found = means([one("model", (17, 96), "on", value) for value in (0.1, 1.0)])
+    assert interval("adherence", found["adherence"]) == (0.0, 1.0)
+    assert interval("all shown", found["all shown"]) == pytest.approx((0.342, 1.0), abs=1e-3)  # Wilson's, of 2 in 2
+    alone = interval("adherence", means([one("model", (17, 96), "on", 0.5)])["adherence"])
+    assert all(np.isnan(end) for end in alone)
 
 
 def test_a_run_measures_every_prompt_and_every_shape(tiny_folder, tmp_path, capsys):

@@ -21,7 +21,7 @@ class DomainsConfig:
 
     model: str = "nano"
     """The shipped model, a model folder, or an id on the Hugging Face hub."""
-    num_prompts: int = 60
+    num_prompts: int = 48
     """Prompts on the training distribution, and as many off it: combinations kept from training."""
     sweep_prompts: int = 12
     """Of those off it, how many are also made longer and larger."""

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from videosyn.evaluation.document import Chart, Document, Film, Table, said, said_with
+from videosyn.evaluation.document import Chart, Document, Film, Table, said_with
 from videosyn.evaluation.plots import lines, whiskers
+from videosyn.evaluation.report import Share
 from videosyn.evaluation.running import Running
 
 FIGURES = ("adherence", "all shown", "permanence", "flickering", "smoothness")
 PLOTTED = ("adherence", "permanence")
+SHARE = "all shown"
+"""1 or 0 of a film."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +48,21 @@ def document_of(
     ceiling = [each for each in at_base if each.source == "render"]
     document.facts = {"films": f"{len(found)}", "prompts": f"{len(model)}"}
     document.data = {"overall": _plain(means(model)), "ceiling": _plain(means(ceiling)), "domains": {}}
-    rows = [_row("all", model, 3)]
+    rows = [_row("all", model)]
     if ceiling:
-        rows.append(_row("the world's own renders", ceiling, 3))
+        rows.append(_row("the world's own renders", ceiling))
     for name in model[0].domains:
         groups = _groups(model, name)
         document.data["domains"][name] = {value: _plain(means(some)) for value, some in groups.items()}
-        table = rows if name == "distribution" else [_row(value, some, 3) for value, some in groups.items()]
+        table = rows if name == "distribution" else [_row(value, some) for value, some in groups.items()]
         if name == "distribution":
-            table += [_row(value, some, 3) for value, some in groups.items()]
+            table += [_row(value, some) for value, some in groups.items()]
         head = ("domain", "films", *FIGURES)
         title = "On and off the training distribution" if name == "distribution" else f"By {name}"
         document.tables.append(Table(title, head, table))
         for figure in PLOTTED:
             points = {
-                value: (each[figure].value, *each[figure].interval)
+                value: (each[figure].value, *interval(figure, each[figure]))
                 for value, each in ((value, means(some)) for value, some in groups.items())
                 if each[figure].count
             }
@@ -91,10 +94,7 @@ def _sweep(
     off = [each for each in model if each.domains["distribution"][0].startswith("off")]
     steps = {value: means([each for each in off if each.shape[axis] == value][:count]) for value in values}
     document.data[f"by_{title}"] = {str(value): _plain(each) for value, each in steps.items()}
-    rows = [
-        (f"{value}", *(said_with(each[name].value, *each[name].interval) for name in FIGURES))
-        for value, each in steps.items()
-    ]
+    rows = [(f"{value}", *_cells(each)) for value, each in steps.items()]
     note = f"The same {count} prompts, off the training distribution."
     document.tables.append(Table(f"By {title}", (unit, *FIGURES), rows, note))
     series = {name: [(float(value), each[name].value) for value, each in steps.items()] for name in FIGURES}
@@ -110,15 +110,25 @@ def _groups(films: Sequence[Measured], name: str) -> dict[str, list[Measured]]:
     return dict(sorted(found.items()))
 
 
-def _row(name: str, films: Sequence[Measured], digits: int) -> tuple[str, ...]:
-    each = means(films)
-    cells = []
-    for figure in FIGURES:
-        running = each[figure]
-        half = running.half_width
-        cells.append(said(running.value, digits) + (f" ± {half:.{digits}f}" if half == half else ""))
-    return (name, str(len(films)), *cells)
+def interval(name: str, running: Running) -> tuple[float, float]:
+    """Of a mean of figures that lie in 0 to 1: by Student's t, cut there; of a share of films by Wilson's rule."""
+    if name == SHARE:
+        return Share(running.count, round(running.mean * running.count)).interval
+    low, high = running.interval
+    return max(low, 0.0), min(high, 1.0)  # in this order nan stays nan
+
+
+def _row(name: str, films: Sequence[Measured]) -> tuple[str, ...]:
+    return (name, str(len(films)), *_cells(means(films)))
+
+
+def _cells(found: dict[str, Running]) -> list[str]:
+    return [said_with(each.value, *interval(name, each), 2) for name, each in found.items()]
 
 
 def _plain(found: dict[str, Running]) -> dict[str, Any]:
-    return {name: each.to_dict() for name, each in found.items()}
+    plain = {}
+    for name, each in found.items():
+        low, high = interval(name, each)
+        plain[name] = {**each.to_dict(), "low": low, "high": high}
+    return plain
