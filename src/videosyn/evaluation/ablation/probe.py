@@ -7,6 +7,7 @@ prints seconds and peak bytes above the loaded model as JSON. Random weights: co
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import resource
@@ -147,25 +148,31 @@ def _timed(call: Callable[[], object], device: Any) -> dict[str, float]:
         torch.cuda.synchronize(device)
         seconds = time.perf_counter() - began
         return {"seconds": seconds, "peak_bytes": torch.cuda.max_memory_allocated(device) - before}
-    before = _resident_bytes()
+    before = _forget_peak()
     began = time.perf_counter()
     call()
     seconds = time.perf_counter() - began
-    return {"seconds": seconds, "peak_bytes": max(0, _highest_bytes() - before)}
+    return {"seconds": seconds, "peak_bytes": max(0, _status_bytes("VmHWM") - before)}
 
 
-def _highest_bytes() -> int:
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+def _forget_peak() -> int:
+    """Sets this process's peak to what it holds now, and returns that.
+
+    Not `ru_maxrss`: a process inherits it from whoever started it.
+    """
+    with contextlib.suppress(OSError):  # then the peak of loading the model counts too
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _status_bytes("VmRSS")
 
 
-def _resident_bytes() -> int:
-    """Now, where the system tells; else the highest so far."""
+def _status_bytes(name: str) -> int:
+    """A figure of Linux on this process; elsewhere the highest memory so far."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:  # not Linux
-        return _highest_bytes()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+    except OSError:
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 if __name__ == "__main__":
