@@ -5,7 +5,7 @@ videosyn evaluate adherence      -o runs/figures/free --phrasing free --num-prom
 videosyn evaluate adherence      -o runs/figures/judge --source render
 videosyn evaluate adherence      -o runs/figures/judge-reconstructed --source reconstruct
 videosyn evaluate adherence      -o runs/figures/judge-wrong --source render --wrong-prompts
-videosyn evaluate reconstruction -o runs/figures/reconstruction.json
+videosyn evaluate reconstruction -o runs/figures/reconstruction --shapes 17x96x96 --num-clips 100
 python examples/model_card.py [--vae runs/nano_vae] [--dit runs/nano_dit] [-o src/videosyn/weights/nano/README.md]
 """
 
@@ -90,13 +90,16 @@ def adherence(figures: Path) -> str:
 
 def reconstruction(figures: Path) -> str:
     """What the VidVAE keeps."""
-    path = figures / "reconstruction.json"
+    path = figures / "reconstruction" / "report.json"
     if not path.exists():
         return ""
     report = json.loads(path.read_text())
     lines = ["## What the VidVAE keeps", "", f"{report['settings']['num_clips']} held-out clips of the world.", ""]
-    lines += ["| figure | value |", "|---|---|"]
-    lines += [f"| {key} | {value:.3f} |" for key, value in report.items() if key != "settings"]
+    ((shape, figures_of),) = next(iter(report["models"].values())).items()
+    lines += [f"| figure at {shape} | value |", "|---|---|"]
+    means = {key: value["mean"] for key, value in figures_of.items() if isinstance(value, dict)}
+    lines += [f"| {key} | {value:.3f} |" for key, value in means.items()]
+    lines += [f"| decoded_frames_per_s | {figures_of['decoded_frames_per_s']:.3f} |"]
     return "\n".join([*lines, ""])
 
 

@@ -22,6 +22,9 @@ def test_a_run_on_renders_writes_its_figures_and_its_sheet(tmp_path, capsys):
     assert report["seconds"]["judge"] > 0
     assert Image.open(folder / "sheet.png").size[1] == 4 * 98
     assert "95 % interval" in capsys.readouterr().out
+    page = (folder / "report.html").read_text()
+    assert page.count("<video") == 4
+    assert judged[0].prompt in page
 
 
 def test_wrong_prompts_are_those_of_other_films(tmp_path):
@@ -60,7 +63,7 @@ def test_mistakes_are_named_before_anything_is_made(tmp_path):
         with pytest.raises(UserError, match=rule):
             AdherenceConfig(**{"output": tmp_path / "out", **options}).check()
     with pytest.raises(UserError, match="num-clips"):
-        ReconstructionConfig(num_clips=0, output=tmp_path / "report.json").check()
+        ReconstructionConfig(num_clips=0, output=tmp_path / "report").check()
     with pytest.raises(UserError, match="free prompts"):
         run(AdherenceConfig(source="render", phrasing="free", num_prompts=2, output=tmp_path / "free"))
     assert not (tmp_path / "free").exists()

@@ -23,11 +23,11 @@ def vae_folder(tmp_path_factory):
 
 
 def test_seams_are_where_pieces_meet_unless_they_are_streamed(vae_folder, tmp_path, capsys):
-    out = tmp_path / "seams.json"
+    out = tmp_path / "seams"
     words = ["--model", str(vae_folder), "--num-clips", "2", "--frames", "17", "--height", "32", "--width", "48"]
     words += ["--segment-frames", "9", "--tile", "24", "--overlap", "8", "--device", "cpu", "-o", str(out)]
     assert run(["evaluate", "seams", *words]) == 0
-    ways = json.loads(out.read_text())["ways"]
+    ways = json.loads((out / "report.json").read_text())["ways"]
     assert len(ways) == 6
     assert "streaming" in capsys.readouterr().out
     assert min(ways["streaming"]["psnr_db_seams"], ways["streaming"]["psnr_db_inside"]) > 90
@@ -55,4 +55,4 @@ def test_clips_without_a_seam_are_refused(tmp_path):
     from videosyn.core.errors import UserError
 
     with pytest.raises(UserError, match="clips of 17 frames have no seams in segments of 17"):
-        SeamsConfig(frames=17, output=tmp_path / "seams.json").check()
+        SeamsConfig(frames=17, output=tmp_path / "seams").check()

@@ -71,7 +71,7 @@ COMMANDS = (
     ),
     Command(
         ("evaluate", "reconstruction"),
-        "what a VidVAE keeps of held-out clips",
+        "what VAEs keep of clips, as the paper's Table 3",
         "videosyn.evaluation.options:ReconstructionConfig",
         "videosyn.evaluation.reconstruction:run",
     ),
@@ -80,6 +80,42 @@ COMMANDS = (
         "what a video in pieces loses at their borders",
         "videosyn.evaluation.options:SeamsConfig",
         "videosyn.evaluation.seams:run",
+    ),
+    Command(
+        ("evaluate", "vbench"),
+        "films for VBench's prompts, its figures, the paper's Table 4",
+        "videosyn.evaluation.vbench.options:VBenchConfig",
+        "videosyn.evaluation.vbench.run:run",
+    ),
+    Command(
+        ("evaluate", "compare"),
+        "two models or settings, pair by pair, and a blind user study",
+        "videosyn.evaluation.compare.options:CompareConfig",
+        "videosyn.evaluation.compare.run:run",
+    ),
+    Command(
+        ("evaluate", "study"),
+        "counts the choices of a user study",
+        "videosyn.evaluation.compare.options:StudyConfig",
+        "videosyn.evaluation.compare.study:run",
+    ),
+    Command(
+        ("evaluate", "dataset"),
+        "an audit: captions, motion, looks, duplicates and text left",
+        "videosyn.evaluation.audit.options:AuditConfig",
+        "videosyn.evaluation.audit.run:run",
+    ),
+    Command(
+        ("evaluate", "domains"),
+        "where a model is good, and how that falls with length and size",
+        "videosyn.evaluation.domains.options:DomainsConfig",
+        "videosyn.evaluation.domains.run:run",
+    ),
+    Command(
+        ("evaluate", "ablation"),
+        "what time compression costs and saves: quality, seconds, memory, tokens",
+        "videosyn.evaluation.ablation.options:AblationConfig",
+        "videosyn.evaluation.ablation.run:run",
     ),
     Command(
         ("convert", "sd-vae"),

@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict
 
 import numpy as np
 from tqdm import tqdm
 
 from videosyn.core.errors import UserError
 from videosyn.evaluation.comparison import adherence
+from videosyn.evaluation.document import publish, settings_of
 from videosyn.evaluation.judge.judge import judge
 from videosyn.evaluation.options import AdherenceConfig
-from videosyn.evaluation.report import SHEET_ROWS, Judged, print_report, write_json, write_sheet
+from videosyn.evaluation.report import SHEET_ROWS, Judged, document_of, write_sheet
 from videosyn.evaluation.sources import Asked, open_source
 from videosyn.world.parsed import to_parsed
 from videosyn.world.prompts import free_prompts, held_out_prompts
 
 
 def run(config: AdherenceConfig) -> list[Judged]:
-    """Makes every film, judges it, prints the tables and writes `report.json` and `sheet.png` into the output
-    folder.
+    """Makes every film, judges it, prints the tables and writes `report.json`, `report.html` and `sheet.png`
+    into the output folder.
     """
     asked = _asked(config)
     make = open_source(config)
@@ -47,11 +47,8 @@ def run(config: AdherenceConfig) -> list[Judged]:
                 bar.update()
             making, judging = making + made - began, judging + time.perf_counter() - made
     seconds = {"make": making / len(asked), "judge": judging / len(asked)}
-    settings = {name: str(value) if name == "output" else value for name, value in asdict(config).items()}
-    write_json(config.output / "report.json", settings, judged, seconds)
     write_sheet(config.output / "sheet.png", films, judged[: len(films)])
-    print_report(judged, seconds["make"], seconds["judge"])
-    print(config.output)
+    publish(document_of(judged, settings_of(config), seconds, films), config.output)
     return judged
 
 

@@ -35,7 +35,7 @@ class AdherenceConfig:
     seed: int = 0
     """Chooses the prompts and the films' noise."""
     output: Annotated[Path, arg(aliases=["-o"])] = Path("adherence")
-    """The folder for the JSON report and the contact sheet."""
+    """The folder for report.html, report.json and the contact sheet."""
     frames: int = 17
     """Frames a film, 1 + 4k."""
     height: int = 96
@@ -55,32 +55,38 @@ class AdherenceConfig:
 
     def check(self) -> None:
         """Everything that can be checked without a model. Raises UserError."""
-        _check_counts(("num-prompts", self.num_prompts), ("steps", self.steps), ("batch-size", self.batch_size))
+        check_counts(("num-prompts", self.num_prompts), ("steps", self.steps), ("batch-size", self.batch_size))
         check_num_frames(self.frames)
         check_size(self.height, self.width, SMALLEST_PX)
-        _check_folder(self.output)
+        check_folder(self.output)
 
 
 @dataclass(frozen=True)
 class ReconstructionConfig:
-    """Encode and decode held-out clips of the world with a VidVAE and measure what is kept."""
+    """Encode and decode clips with one VAE or more and measure what is kept, in the layout of the paper's Table 3."""
 
-    model: str = "nano"
-    """The shipped model, a model folder, a VidVAE's folder, or an id on the Hugging Face hub."""
-    num_clips: int = 200
-    """How many clips, none of them in the training set."""
+    model: tuple[str, ...] = ("nano",)
+    """The shipped model, model folders, folders of a VidVAE or of any diffusers AutoencoderKL*, hub ids."""
+    clips: str = "world"
+    """world: its held-out clips; else a video file, or a folder with videos, such as a dataset."""
+    shapes: tuple[str, ...] = ("1x768x768", "17x512x512", "65x256x256")
+    """FRAMESxHEIGHTxWIDTH, the paper's three; frames are 1 + 4k."""
+    num_clips: int = 16
+    """How many clips of each shape; the paper took 1,000."""
     seed: int = 0
     """Chooses the clips."""
-    output: Annotated[Path, arg(aliases=["-o"])] = Path("reconstruction.json")
-    """The JSON report."""
-    frames: int = 17
-    """Frames a clip, 1 + 4k."""
-    height: int = 96
-    """Pixels."""
-    width: int = 96
-    """Pixels."""
-    batch_size: int = 8
+    output: Annotated[Path, arg(aliases=["-o"])] = Path("reconstruction")
+    """The folder for report.html, report.json and clips.jsonl, a line a clip."""
+    batch_size: int = 1
     """Clips at once."""
+    seams: bool = True
+    """Also take clips longer than 17 frames through a VidVAE by the paper's divide and merge."""
+    lpips_backbone: str = ""
+    """For LPIPS: torchvision's weights of AlexNet or VGG16, a .safetensors or .pth file."""
+    lpips_heads: str = ""
+    """For LPIPS: the heads that belong to them, alex.pth or vgg.pth of the lpips package."""
+    video_model: str = ""
+    """For rFVD: a transformers video model such as VideoMAE, a folder or hub id."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     dtype: Dtype = "auto"
@@ -88,10 +94,19 @@ class ReconstructionConfig:
 
     def check(self) -> None:
         """Everything that can be checked without a model. Raises UserError."""
-        _check_counts(("num-clips", self.num_clips), ("batch-size", self.batch_size))
-        check_num_frames(self.frames)
-        check_size(self.height, self.width, SMALLEST_PX)
-        check_writable(self.output)
+        from videosyn.evaluation.footage import Shape
+
+        check_counts(("num-clips", self.num_clips), ("batch-size", self.batch_size))
+        for word in self.shapes:
+            shape = Shape.parse(word)
+            check_num_frames(shape.frames)
+            check_size(shape.height, shape.width, SMALLEST_PX)
+        for name, given in (("model", self.model), ("shapes", self.shapes)):
+            if not given or len(set(given)) < len(given):
+                raise UserError(f"--{name} needs different values, at least one, got {' '.join(given) or 'none'}")
+        if bool(self.lpips_backbone) != bool(self.lpips_heads):
+            raise UserError("LPIPS needs --lpips-backbone and --lpips-heads: give both, or none")
+        check_folder(self.output)
 
 
 @dataclass(frozen=True)
@@ -106,8 +121,8 @@ class SeamsConfig:
     """How many clips, none of them in the training set."""
     seed: int = 0
     """Chooses the clips."""
-    output: Annotated[Path, arg(aliases=["-o"])] = Path("seams.json")
-    """The JSON report."""
+    output: Annotated[Path, arg(aliases=["-o"])] = Path("seams")
+    """The folder for report.html and report.json."""
     frames: int = 65
     """Frames a clip, 1 + 4k."""
     height: int = 96
@@ -129,7 +144,7 @@ class SeamsConfig:
 
     def check(self) -> None:
         """Everything that can be checked without a model. Raises UserError."""
-        _check_counts(("num-clips", self.num_clips))
+        check_counts(("num-clips", self.num_clips))
         for frames in (self.frames, self.segment_frames, self.overlap_frames):
             check_num_frames(frames)
         if self.overlap_frames >= self.segment_frames:
@@ -137,16 +152,18 @@ class SeamsConfig:
         if self.segment_frames >= self.frames:
             raise UserError(f"clips of {self.frames} frames have no seams in segments of {self.segment_frames}")
         check_size(self.height, self.width, SMALLEST_PX)
-        check_writable(self.output)
+        check_folder(self.output)
 
 
-def _check_counts(*counts: tuple[str, int | None]) -> None:
+def check_counts(*counts: tuple[str, int | None]) -> None:
+    """Raises UserError for numbers below 1, by the name of their flag; None is no number."""
     for name, value in counts:
         if value is not None and value < 1:
             raise UserError(f"{name} must be at least 1, got {value}: use 1 or more")
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """Raises UserError where a command cannot write its folder."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"the output must be a folder, but {folder} is a file: choose another name")
     check_writable(folder / "report.json" if folder.is_dir() else folder)

@@ -1,8 +1,7 @@
-"""The figures of an adherence run: shares with intervals, a table, JSON, a contact sheet. Next: `adherence.py`."""
+"""The figures of an adherence run: shares with intervals, and a contact sheet. Next: `adherence.py`."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
-from rich.console import Console
-from rich.table import Table
 
 from videosyn.core.files import atomic_file
 from videosyn.evaluation.comparison import ATTRIBUTES
+from videosyn.evaluation.document import Chart, Document, Film, Table
+from videosyn.evaluation.plots import whiskers
 from videosyn.world.parsed import EVENTS, Parsed
 
 ALL = "all at once"
@@ -58,6 +57,12 @@ class Share:
         middle = (p + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         return max(0.0, middle - half), min(1.0, middle + half)
+
+    @property
+    def percents(self) -> tuple[float, float, float]:
+        """The share and its interval, in per cent."""
+        low, high = self.interval
+        return 100 * self.value, 100 * low, 100 * high
 
     def to_dict(self) -> dict:
         low, high = self.interval
@@ -104,37 +109,36 @@ def summary(judged: Sequence[Judged]) -> dict:
     }
 
 
-def print_report(judged: Sequence[Judged], seconds_per_clip: float, seconds_per_verdict: float) -> None:
-    """Tables in the terminal: each attribute with its interval, and each group's shares."""
-    console = Console()
-    table = Table("attribute", "n", "right", "%", "95 % interval")
-    for name, share in shares(judged).items():
-        low, high = share.interval
-        row = (
-            name,
-            str(share.count),
-            str(share.right),
-            f"{100 * share.value:.1f}",
-            f"{100 * low:.1f} to {100 * high:.1f}",
-        )
-        table.add_row(*row)
-    console.print(table)
-    names = [*ATTRIBUTES, ALL]
-    by_group = Table("asked", "n", *names, title="per cent right, by what was asked")
-    for group, members in groups(judged).items():
-        found = shares(members)
-        cells = [f"{100 * found[name].value:.0f}" if name in found else "" for name in names]
-        by_group.add_row(group, str(len(members)), *cells)
-    console.print(by_group)
-    console.print(f"{seconds_per_clip:.2f} s a clip to make, {seconds_per_verdict:.2f} s to judge")
+def document_of(
+    judged: Sequence[Judged], settings: dict, seconds: dict[str, float], films: Sequence[np.ndarray]
+) -> Document:
+    """Each attribute with its interval, each group's shares, and the first films with what is right about them.
 
-
-def write_json(path: Path, settings: dict, judged: Sequence[Judged], seconds: dict[str, float]) -> None:
-    """Settings, figures, and every clip's prompt, what was asked, what is seen, what is right."""
+    `seconds`: to make and to judge a clip.
+    """
     clips = [asdict(each) for each in judged]
-    text = json.dumps({"settings": settings, "seconds": seconds, **summary(judged), "clips": clips}, indent=1)
-    with atomic_file(path) as hidden:
-        hidden.write_text(text, encoding="utf-8")
+    document = Document("Adherence", settings, {"seconds": seconds, **summary(judged), "clips": clips})
+    rows = []
+    found = shares(judged)
+    for name, share in found.items():
+        low, high = share.interval
+        cells = (f"{100 * share.value:.1f}", f"{100 * low:.1f} to {100 * high:.1f}")
+        rows.append((name, str(share.count), str(share.right), *cells))
+    document.tables.append(Table("Right, by attribute", ("attribute", "n", "right", "%", "95 % interval"), rows))
+    names = [*ATTRIBUTES, ALL]
+    rows = []
+    for group, members in groups(judged).items():
+        of_group = shares(members)
+        cells = [f"{100 * of_group[name].value:.0f}" if name in of_group else "" for name in names]
+        rows.append((group, str(len(members)), *cells))
+    document.tables.append(Table("Per cent right, by what was asked", ("asked", "n", *names), rows))
+    points = {name: each.percents for name, each in found.items()}
+    document.charts.append(Chart("Per cent right", whiskers(points, "%"), "Shares with Wilson's 95 % intervals."))
+    for film, each in zip(films, judged):
+        marks = ", ".join(f"{name} {'right' if right else 'wrong'}" for name, right in each.verdict.items())
+        document.films.append((each.prompt, [Film.of(marks, film)]))
+    document.notes.append(f"{seconds['make']:.2f} s a clip to make, {seconds['judge']:.2f} s to judge.")
+    return document
 
 
 def write_sheet(path: Path, films: Sequence[np.ndarray], judged: Sequence[Judged]) -> None:

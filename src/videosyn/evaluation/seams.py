@@ -6,21 +6,20 @@ the VidVAE and back, each way; the whole-video result is the reference. Next on 
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 from tqdm import tqdm
 
-from videosyn.core.files import atomic_file
+from videosyn.evaluation.document import Chart, Document, Film, Table, publish, said, settings_of
 from videosyn.evaluation.options import SeamsConfig
+from videosyn.evaluation.plots import whiskers
 from videosyn.evaluation.sources import open_vae
+from videosyn.sampling.pipeline import to_frames
 from videosyn.vidvae.divide import DivideAndMerge, borders, decode_divided, encode_divided
 from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.tiles import Tiling, decode_tiled, encode_tiled, shared_pixels
@@ -43,25 +42,32 @@ class Way:
 
 
 def run(config: SeamsConfig) -> dict[str, dict[str, float]]:
-    """Measures, prints a table, writes the JSON report, and returns the figures by way."""
+    """Measures, prints a table, writes report.json and report.html, and returns the figures by way."""
     vae = open_vae(config.model, config.device, config.dtype)
     ways = _ways(config, vae)
     sums = {way.name: _Sums() for way in ways}
     scenes = [sample_scene(config.seed * 1_000_000 + index, "held-out") for index in range(config.num_clips)]
+    films: list[Film] = []
     for scene in tqdm(scenes, unit="clip", disable=None, file=sys.stderr):
         clip = render([scene], config.frames, config.height, config.width)
         weight = next(vae.parameters())
         video = (rearrange(clip, "b t h w c -> b c t h w").float() / 127.5 - 1.0).to(weight)
         with torch.inference_mode():
             whole = vae.decode_raw(vae.posterior(video).mode()).float()
+            first = not films
+            films += [Film.of("whole", to_frames(whole)[0])] * first
             for way in ways:
-                sums[way.name].add(way.through(vae, video).float(), whole, way.seams.to(whole.device))
+                made = way.through(vae, video).float()
+                sums[way.name].add(made, whole, way.seams.to(whole.device))
+                films += [Film.of(way.name, to_frames(made)[0])] * first
     figures = {name: each.figures() for name, each in sums.items()}
-    settings = {name: str(value) if name == "output" else value for name, value in asdict(config).items()}
-    with atomic_file(config.output) as hidden:
-        hidden.write_text(json.dumps({"settings": settings, "ways": figures}, indent=1), encoding="utf-8")
-    _print_table(figures)
-    print(config.output)
+    document = Document("Seams", settings_of(config), {"ways": figures}, films=[("the first clip", films)])
+    document.tables.append(_table(figures))
+    for place in ("seams", "inside"):
+        values = {name: each[f"psnr_db_{place}"] for name, each in figures.items()}
+        points = {name: (value, value, value) for name, value in values.items()}
+        document.charts.append(Chart(f"PSNR against the whole, {place}", whiskers(points, "dB")))
+    publish(document, config.output)
     return figures
 
 
@@ -127,9 +133,10 @@ def _psnr_db(mean_square: float) -> float:
     return min(MOST_DB, float(10 * torch.log10(torch.tensor(4.0 / max(mean_square, 1e-30), dtype=torch.float64))))
 
 
-def _print_table(figures: Mapping[str, Mapping[str, float]]) -> None:
-    table = Table("way", "PSNR at seams, dB", "inside", "flicker at seams, levels", "inside")
-    for name, each in figures.items():
-        values = (each["psnr_db_seams"], each["psnr_db_inside"], each["flicker_seams"], each["flicker_inside"])
-        table.add_row(name, *(f"{value:.2f}" for value in values))
-    Console().print(table)
+def _table(figures: Mapping[str, Mapping[str, float]]) -> Table:
+    keys = ("psnr_db_seams", "psnr_db_inside", "flicker_seams", "flicker_inside")
+    rows = [(name, *(said(each[key], 2) for key in keys)) for name, each in figures.items()]
+    head = ("way", "PSNR at seams, dB", "inside", "flicker at seams, levels", "inside")
+    return Table(
+        "Against the whole-video result", head, rows, "Flicker: of changes from frame to frame, of 255 levels."
+    )

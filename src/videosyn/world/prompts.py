@@ -10,7 +10,7 @@ from typing import TypeVar
 from videosyn.world.caption import caption
 from videosyn.world.clauses import BEFORE_NOUN, WALKING, inflect, pick
 from videosyn.world.parsed import EVENTS, NamedThing, Parsed
-from videosyn.world.scene import Scene, sample_scene
+from videosyn.world.scene import Scene, Split, sample_scene
 from videosyn.world.vocabulary import (
     CAMERAS,
     COLOURS,
@@ -98,7 +98,12 @@ THREE = (
 
 
 def held_out_prompts(n: int, seed: int = 0) -> list[tuple[str, Scene]]:
-    """`n` different prompts that name everything, with the scenes they ask for, each a combination never trained on.
+    """`n` different prompts that name everything, with the scenes they ask for, each a combination never trained on."""
+    return prompts_of("held-out", n, seed)
+
+
+def prompts_of(split: Split, n: int, seed: int = 0) -> list[tuple[str, Scene]]:
+    """`n` different prompts that name everything, with the scenes they ask for, whose combinations are of a split.
 
     Every second one is the canonical sentence, the others are phrased freely; styles, pans, pairs and rows have the
     shares above. A prompt silent on camera or style asks for a still camera and the plain style, as training captions
@@ -114,7 +119,7 @@ def held_out_prompts(n: int, seed: int = 0) -> list[tuple[str, Scene]]:
         if count < 3 and pans > 0:
             camera, pans = pick(rng, ("pan left", "pan right")), pans - 1
         while len(prompts) <= index:
-            scene = sample_scene(_new_seed(rng), "held-out", count, style, camera)
+            scene = sample_scene(_new_seed(rng), split, count, style, camera)
             prompts.setdefault(caption(scene, rng, detail="plain" if index % 2 else "full"), scene)
     return _shuffled(rng, list(prompts.items()))
 

@@ -1,0 +1,1 @@
+"""What does compression cost, and what does it save? Start with `run.py`."""

@@ -1,0 +1,147 @@
+"""`videosyn evaluate ablation`: what time compression, and divide and merge, cost and save.
+
+Next on the path: `variants.py` (what is counted), `probe.py` (what is measured), `quality.py` (what is kept).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+from videosyn.evaluation.ablation.options import BLOCKS, AblationConfig
+from videosyn.evaluation.ablation.probe import Cost, Job, measure
+from videosyn.evaluation.ablation.quality import DIVIDED, WITH, WITHOUT, Kept, films, reconstructions
+from videosyn.evaluation.ablation.variants import PAPER_SHAPES, VARIANTS, Variant
+from videosyn.evaluation.compare.paired import difference
+from videosyn.evaluation.document import Chart, Document, Table, publish, said, said_with, settings_of
+from videosyn.evaluation.footage import Shape
+from videosyn.evaluation.plots import whiskers
+from videosyn.vdit.presets import XL
+
+PAPER_LOSS_DB = 37.59 - 33.83
+"""Table 3 at 17x512x512: the image VAE's PSNR less the VidVAE's."""
+MIB = 2**20
+
+
+def run(config: AblationConfig) -> dict[str, Any]:
+    """Counts, measures, writes report.json and report.html, and returns the report's data."""
+    document = Document("Ablation of the compression", settings_of(config))
+    _count(document)
+    if config.cost:
+        _cost(config, document)
+    if config.compressed:
+        _quality(config, document)
+    publish(document, config.output)
+    return document.data
+
+
+def _count(document: Document) -> None:
+    rows, data = [], {}
+    for word in PAPER_SHAPES:
+        shape = Shape.parse(word)
+        for variant in (VARIANTS[0], VARIANTS[1]):
+            tokens, operations = variant.num_tokens(shape), variant.operations(shape, XL)
+            latents = "x".join(map(str, variant.latents(shape)))
+            short = variant.name.split(",")[0]
+            rows.append((word, short, latents, f"{tokens:,}", f"{operations / 1e12:,.1f}"))
+            data.setdefault(word, {})[short] = {"tokens": tokens, "operations": operations}
+    head = ("clip", "VAE", "latents", "tokens", "TFLOP a step")
+    note = "Of the paper's VDiT (28 blocks of 1152), one video, without guidance: weights and attention, by formula."
+    document.tables.append(Table("Counted", head, rows, note))
+    document.data["counted"] = data
+
+
+def _cost(config: AblationConfig, document: Document) -> None:
+    jobs = [(word, variant) for word in config.cost_shapes for variant in VARIANTS]
+    rows, data = [], {}
+    vdit: dict[tuple[str, int], Cost] = {}
+    for word, variant in tqdm(jobs, unit="variant", disable=None, file=sys.stderr):
+        shape, key = Shape.parse(word), (word, variant.time_factor)
+        if key not in vdit:  # tokens are the same whichever way the VAE goes
+            vdit[key] = measure(_job(config, "vdit", variant, shape))
+        encode, decode = (measure(_job(config, what, variant, shape)) for what in ("encode", "decode"))
+        step = vdit[key].seconds * BLOCKS / config.depth
+        figures = {
+            "tokens": variant.num_tokens(shape),
+            "vdit_seconds_a_step": step,
+            "vdit_peak_bytes": vdit[key].peak_bytes,
+            "vdit_weight_bytes": vdit[key].weight_bytes * BLOCKS // config.depth,
+            "encode_seconds": encode.seconds,
+            "decode_seconds": decode.seconds,
+            "vae_peak_bytes": max(encode.peak_bytes, decode.peak_bytes),
+        }
+        data.setdefault(word, {})[variant.name] = figures
+        cells = (f"{figures['tokens']:,}", said(step, 2), said(encode.seconds, 2), said(decode.seconds, 2))
+        memory = (f"{vdit[key].peak_bytes / MIB:,.0f}", f"{figures['vae_peak_bytes'] / MIB:,.0f}")
+        rows.append((word, variant.name, *cells, *memory))
+    head = ("clip", "VAE", "tokens", "VDiT, s a step", "encode, s", "decode, s", "VDiT's peak, MiB", "VAE's peak, MiB")
+    scaled = f"VDiT's seconds are scaled from {config.depth} of {BLOCKS} blocks. " if config.depth < BLOCKS else ""
+    note = f"{scaled}Peaks are above the weights. Random weights, one measurement each, a process each."
+    document.tables.append(Table("Measured at the paper's size", head, rows, note))
+    document.data["measured"] = data
+    for word, of in data.items():
+        for key, unit in (("vdit_seconds_a_step", "s a step"), ("vae_peak_bytes", "MiB")):
+            scale = MIB if unit == "MiB" else 1
+            points = {name: (each[key] / scale,) * 3 for name, each in of.items()}
+            what = "VDiT's time" if unit != "MiB" else "The VAE's peak memory"
+            document.charts.append(Chart(f"{what}, {word}", whiskers(points, unit)))
+
+
+def _job(config: AblationConfig, what: Any, variant: Variant, shape: Shape) -> Job:
+    size = dataclasses.asdict(shape)
+    return Job(what, variant.way, **size, depth=config.depth, device=config.device, dtype=config.dtype)
+
+
+def _quality(config: AblationConfig, document: Document) -> None:
+    kept, clips = reconstructions(config)
+    made, shown = films(config)
+    document.films += clips + shown
+    names = ("psnr_db", "ssim", "temporal_error", "seconds")
+    rows = [
+        (name, each.latents, f"{each.num_tokens:,}", *(said(_mean(each, key), 3) for key in names))
+        for name, each in kept.items()
+    ]
+    head = ("VAE", "latents", "tokens", "PSNR, dB", "SSIM", "temporal error, levels", "s a clip")
+    note = f"{config.num_clips} held-out clips of {config.shape}; tokens of 2x2 latent pixels."
+    document.tables.append(Table("What is kept", head, rows, note))
+    _differences(document, "What it costs", kept, ((WITH, WITHOUT), (DIVIDED, WITH)), names)
+    loss = document.data["differences"]["What it costs"][f"{WITH} against {WITHOUT}"]["psnr_db"]
+    document.facts["dB that time compression costs"] = f"{-loss['mean']:.2f}"
+    document.facts["the paper's, at 17 frames"] = f"{PAPER_LOSS_DB:.2f}"
+    document.facts["times fewer tokens"] = f"{kept[WITHOUT].num_tokens / kept[WITH].num_tokens:.2f}"
+    document.data["quality"] = {name: {"tokens": each.num_tokens, **_means(each)} for name, each in kept.items()}
+    if made:
+        keys = ("adherence", "all_shown", "seconds")
+        rows = [(name, *(said(_mean(each, key), 3) for key in keys)) for name, each in made.items()]
+        head = ("latents with", "what was asked is shown", "all of it", "s a film")
+        document.tables.append(Table("Films of held-out prompts", head, rows))
+        _differences(document, "What films lose or win", made, ((WITH, WITHOUT),), keys)
+        document.data["films"] = {name: _means(each) for name, each in made.items()}
+
+
+def _differences(
+    document: Document, title: str, kept: dict[str, Kept], pairs: tuple[tuple[str, str], ...], names: tuple[str, ...]
+) -> None:
+    rows, data = [], {}
+    for one, other in pairs:
+        for name in names:
+            found = difference(kept[other].figures[name], kept[one].figures[name])
+            data.setdefault(f"{one} against {other}", {})[name] = found.to_dict()
+            rows.append(
+                (f"{one} against {other}", name, said_with(found.mean, found.low, found.high), said(found.p, 4))
+            )
+    note = "Paired, clip by clip; p by the sign-flip test."
+    document.tables.append(Table(title, ("pair", "figure", "difference, 95 % interval", "p"), rows, note))
+    document.data.setdefault("differences", {})[title] = data
+
+
+def _means(kept: Kept) -> dict[str, float]:
+    return {name: _mean(kept, name) for name in kept.figures}
+
+
+def _mean(kept: Kept, name: str) -> float:
+    values = kept.figures[name]
+    return sum(values) / len(values)

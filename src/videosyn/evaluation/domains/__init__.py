@@ -1,0 +1,1 @@
+"""Does a model generalise? Start with `run.py`."""
