@@ -28,7 +28,10 @@ class Served:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "videosyn", *words],
                 stderr=log,
-                env={**{name: os.environ[name] for name in os.environ if name != "VIDEOSYN_TOKEN"}, **dict(environment)},
+                env={
+                    **{name: os.environ[name] for name in os.environ if name != "VIDEOSYN_TOKEN"},
+                    **dict(environment),
+                },
             )
         self.token = dict(environment).get("VIDEOSYN_TOKEN")
         self.url = self.wait(self._address, START_S)
@@ -103,6 +106,12 @@ class Served:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.kill()
+
+
+@pytest.fixture(scope="session")
+def serving():
+    """The class of a running service, for fixtures of other scopes."""
+    return Served
 
 
 @pytest.fixture

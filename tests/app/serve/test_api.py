@@ -217,7 +217,9 @@ def test_prometheus_finds_jobs_by_state_and_requests_by_route(served):
     assert status == 200
     assert headers["content-type"].startswith("text/plain; version=0.0.4")
     assert float(re.search(r'^videosyn_jobs\{state="succeeded"\} (\S+)', text, re.MULTILINE)[1]) >= 1
-    assert re.search(r'^videosyn_http_requests_total\{method="GET",route="/v1/videos/\{id\}",status="200"\}', text, re.M)
+    assert re.search(
+        r'^videosyn_http_requests_total\{method="GET",route="/v1/videos/\{id\}",status="200"\}', text, re.M
+    )
     assert "videosyn_workers_ready 1.0" in text
 
 

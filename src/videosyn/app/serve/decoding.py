@@ -2,6 +2,7 @@
 
 The parent's end is `decode`; the child's is `main`. The child reads one file whose name the service chose, opens no
 other, and answers with one line of JSON; with a size given it also writes the frames, fitted to it, as safetensors.
+`stills` takes single frames out of a dataset's videos in the same way.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,27 +54,28 @@ class Content:
     fps: float
 
 
+@dataclass(frozen=True)
+class Still:
+    """One frame of a video, to be written as a JPEG."""
+
+    path: str
+    at_s: float
+    """Seconds from its start."""
+    target: str
+
+
+async def stills(wanted: Sequence[Still], longest_px: int, limits: Limits) -> None:
+    """Writes frames of videos, their longer sides at most so many pixels; those that do not decode are left out."""
+    order = {"stills": [asdict(still) for still in wanted], "longest_px": longest_px}
+    await _ask_child(order, limits, cwd=Path(wanted[0].target).parent)
+
+
 async def decode(path: Path, limits: Limits, fitting: Fitting | None = None) -> Content:
     """Decodes all of a file in a child process. Raises UserError, in words for who sent it, where that fails."""
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", _START),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env=environment,
-        cwd=path.parent,
-    )
-    order = {"path": str(path), "limits": asdict(limits), "fitting": asdict(fitting) if fitting else None}
-    try:
-        said, _ = await asyncio.wait_for(child.communicate(json.dumps(order).encode()), limits.upload_seconds)
-    except TimeoutError:
-        raise UserError(f"the file takes longer than {limits.upload_seconds:g} s to decode: send less") from None
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
+    order = {"path": str(path), "fitting": asdict(fitting) if fitting else None}
+    said = await _ask_child(order, limits, cwd=path.parent)
+    if said is None:
+        raise UserError(f"the file takes longer than {limits.upload_seconds:g} s to decode: send less")
     try:
         answer = json.loads(said)
     except ValueError:
@@ -86,11 +88,39 @@ async def decode(path: Path, limits: Limits, fitting: Fitting | None = None) -> 
     return Content(**answer)
 
 
+async def _ask_child(order: dict[str, Any], limits: Limits, cwd: Path) -> bytes | None:
+    """What a child says to an order, which may be nothing; None where its time is over."""
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _START),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env=environment,
+        cwd=cwd,
+    )
+    content = json.dumps({**order, "limits": asdict(limits)}).encode()
+    try:
+        said, _ = await asyncio.wait_for(child.communicate(content), limits.upload_seconds)
+    except TimeoutError:
+        return None
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    return said
+
+
 def main() -> None:
     """The child: one order from stdin, one answer to stdout."""
     order = json.loads(sys.stdin.buffer.read())
     limits = Limits(**order["limits"])
     _limit_resources(limits)
+    if "stills" in order:
+        for still in order["stills"]:
+            _write_still(Still(**still), order["longest_px"], limits)
+        return
     fitting = Fitting(**order["fitting"]) if order["fitting"] else None
     try:
         answer = asdict(_read(Path(order["path"]), limits, fitting))
@@ -163,30 +193,68 @@ def _animation(picture: Any, limits: Limits) -> Iterator[Any]:
             yield frame
 
 
-def _read_clip(path: Path, limits: Limits, fitting: Fitting | None) -> Content:
+@contextmanager
+def _opened_clip(path: Path | str, limits: Limits) -> Iterator[tuple[Any, Any]]:
+    """Container and video stream. Nothing that a file names is opened."""
     import av
-    import av.error
 
     options = {"protocol_whitelist": "file", "format_whitelist": CLIP_FORMATS}
+    with av.open(str(path), options=options, metadata_errors="replace") as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        _check_pixels(stream.codec_context.height, stream.codec_context.width, limits)
+        yield container, stream
+
+
+def _read_clip(path: Path, limits: Limits, fitting: Fitting | None) -> Content:
+    import av.error
+
     try:
-        with av.open(str(path), options=options, metadata_errors="replace") as container:
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1
-            _check_pixels(stream.codec_context.height, stream.codec_context.width, limits)
+        with _opened_clip(path, limits) as (container, stream):
             fps = float(stream.average_rate or stream.guessed_rate or 0)
             return _clip(_upright_frames(container, stream, limits), fps, limits, fitting)
     except (av.error.FFmpegError, OSError, IndexError, OverflowError) as error:
         raise UserError("the file is neither a picture (PNG, JPEG, WebP, GIF) nor a video that can be read") from error
 
 
-def _upright_frames(container: Any, stream: Any, limits: Limits) -> Iterator[Any]:
+def _write_still(still: Still, longest_px: int, limits: Limits) -> None:
+    """The first frame at or after its time, else the last one before; nothing where none decodes."""
+    import av.error
+
+    from videosyn.core.files import atomic_file
+
+    found = None
+    try:
+        with _opened_clip(still.path, limits) as (container, stream):
+            wanted = (stream.start_time or 0) + round(still.at_s / stream.time_base)
+            container.seek(max(0, wanted), stream=stream, backward=True)
+            for frame in container.decode(stream):
+                _check_pixels(frame.height, frame.width, limits)
+                found = frame
+                if frame.pts is None or frame.pts >= wanted:
+                    break
+            if found is None:
+                return
+            picture = _upright(found)
+    except (av.error.FFmpegError, OSError, IndexError, OverflowError, TypeError, UserError):
+        return
+    picture.thumbnail((longest_px, longest_px))
+    with atomic_file(still.target) as hidden:
+        picture.save(hidden, "JPEG", quality=80)
+
+
+def _upright(frame: Any) -> Any:
     import numpy as np
     from PIL import Image
 
+    pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _upright_frames(container: Any, stream: Any, limits: Limits) -> Iterator[Any]:
     for frame in container.decode(stream):
         _check_pixels(frame.height, frame.width, limits)
-        pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-        yield Image.fromarray(np.ascontiguousarray(pixels))
+        yield _upright(frame)
 
 
 def _clip(frames: Iterator[Any], fps: float, limits: Limits, fitting: Fitting | None) -> Content:

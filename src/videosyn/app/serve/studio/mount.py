@@ -12,11 +12,12 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from fastapi import FastAPI, Request, Response
-from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse
 
 from videosyn.app.serve.access import COOKIE, App, Receive, Scope, Send, same_secret, session_value
-from videosyn.app.serve.problems import answer
+from videosyn.app.serve.problems import ApiProblem, answer
 from videosyn.app.serve.service import Service
+from videosyn.app.serve.studio.datasets import Datasets
 from videosyn.app.serve.uploads import Uploads
 
 PATH = "/studio"
@@ -35,6 +36,7 @@ class Studio:
 
     def __init__(self, service: Service, uploads: Uploads) -> None:
         self._service, self._uploads = service, uploads
+        self._datasets = Datasets(service.options.datasets, service.folders, service.limits)
         self._inner: App | None = None
         self._failed = False
         self._exit = contextlib.AsyncExitStack()
@@ -51,7 +53,7 @@ class Studio:
 
     async def _bring_up(self) -> None:
         try:
-            app = await asyncio.to_thread(_make, self._service, self._uploads)
+            app = await asyncio.to_thread(_make, self._service, self._uploads, self._datasets)
             await self._exit.enter_async_context(app.router.lifespan_context(app))
             self._inner = app
         except Exception:
@@ -71,13 +73,14 @@ class Studio:
             await page(scope, receive, send)
 
     def add_to(self, app: FastAPI, token: str | None) -> None:
-        """Mounts it, and a page to log in where there is a token."""
+        """Mounts it, the files of datasets, and a page to log in where there is a token."""
         if token is not None:
             _add_login(app, token)
+        _add_clips(app, self._datasets)
         app.mount(PATH, self)
 
 
-def _make(service: Service, uploads: Uploads) -> FastAPI:
+def _make(service: Service, uploads: Uploads, datasets: Datasets) -> FastAPI:
     """Imports Gradio, with everything off that would reach out of this machine."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -90,7 +93,7 @@ def _make(service: Service, uploads: Uploads) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     return gradio.mount_gradio_app(
         app,
-        make_pages(service, uploads),
+        make_pages(service, uploads, datasets),
         PATH,
         footer_links=[],
         run_history=False,
@@ -106,6 +109,20 @@ def _make(service: Service, uploads: Uploads) -> FastAPI:
         allowed_paths=[str(service.folders.root / "films"), str(service.folders.root / "thumbnails")],
         blocked_paths=[str(Path(service.folders.root, name)) for name in ("uploads", "scratch", "jobs.sqlite")],
     )
+
+
+def _add_clips(app: FastAPI, datasets: Datasets) -> None:
+    @app.get(PATH + "/datasets/{number}/{name}", include_in_schema=False)
+    async def get_clip(number: int, name: str) -> Response:
+        """A clip's file or its thumbnail: which those are, the dataset's tables say."""
+        clip_id, _, suffix = name.rpartition(".")
+        dataset = datasets.get(number)
+        row = dataset.row(clip_id) if dataset is not None else None
+        if dataset is not None and row is not None and suffix in ("mp4", "jpg"):
+            path = dataset.clip_file(row) if suffix == "mp4" else datasets.thumbnail(dataset, row)
+            if path is not None and path.is_file():
+                return FileResponse(path, media_type="video/mp4" if suffix == "mp4" else "image/jpeg")
+        raise ApiProblem(404, "no-clip", "there is no such clip")
 
 
 def _add_login(app: FastAPI, token: str) -> None:
