@@ -15,7 +15,7 @@ demo: .venv/.runtime
 test: .venv/.dev
 	$(BIN)/python -m pytest
 
-# A broker and a database on 127.0.0.1, with which `make test` leaves nothing out. Debian, Ubuntu: installs them too.
+# A broker and a database on 127.0.0.1, and a browser: with them `make test` leaves nothing out. Debian: installs them.
 services:
 	tests/services
 
@@ -30,7 +30,7 @@ check: .venv/.dev
 bench: .venv/.dev
 	@for file in sampling_overhead startup vae_speed memory "curation_speed --minutes 60" \
 	  "curation_cuts $(if $(FOOTAGE),--footage $(FOOTAGE))" "curation_text $(FOOTAGE)" curation_table curation_kills \
-	  "paper_size_vae --rounds 1" "paper_size_vdit --depth 4"; do \
+	  "serve_load --seconds 60" "paper_size_vae --rounds 1" "paper_size_vdit --depth 4"; do \
 	  set -- $$file; echo "== benchmarks/$$*"; name=$$1; shift; \
 	  $(BIN)/python "benchmarks/$$name.py" "$$@" || exit 1; done
 
@@ -44,7 +44,7 @@ bench: .venv/.dev
 	$(BIN)/python -m pip install -q --no-deps -e .
 	@touch $@
 
-.venv/.dev: requirements/dev.lock requirements/curate.lock .venv/.runtime
+.venv/.dev: requirements/dev.lock requirements/curate.lock requirements/serve.lock .venv/.runtime
 	$(BIN)/python -m pip install -q -r requirements/dev.lock
 	@touch $@
 

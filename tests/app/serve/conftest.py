@@ -119,8 +119,9 @@ def serve(tiny_folder, tmp_path):
     """serve(*flags) starts a service with the tiny model in tmp_path/data; all are stopped in the end."""
     started = []
 
-    def start(*flags, model=tiny_folder, environment=()):
-        started.append(Served(tmp_path / "data", "--models", f"tiny={model}", *flags, environment=environment))
+    def start(*flags, model=tiny_folder, more_models=(), environment=()):
+        models = ("--models", f"tiny={model}", *more_models)
+        started.append(Served(tmp_path / "data", *models, *flags, environment=environment))
         return started[-1]
 
     yield start

@@ -5,6 +5,7 @@ import random
 import signal
 import sqlite3
 import time
+from functools import partial
 
 import pytest
 
@@ -65,10 +66,10 @@ def test_killed_at_any_moment_and_started_again_every_accepted_job_finishes_once
         service = serve("--no-studio", "--batch", "2", model=slow_folder)
         accepted += [service.make(seed=seed, num_steps=chance.choice((20, 40)))["id"] for seed in range(4)]
         workers = service.wait(service.worker_pids)
-        service.wait(lambda: any(service.get(each)["progress"] > 0 for each in accepted))  # noqa: B023
+        service.wait(partial(_any_under_way, service, accepted))
         time.sleep(chance.uniform(0, 0.5))
         service.kill()
-        service.wait(lambda: not any(_alive(pid) for pid in workers), 30)  # noqa: B023: no worker outlives its service
+        service.wait(partial(_all_dead, workers))  # no worker outlives its service
     service = serve("--no-studio", model=slow_folder)
     films = service.log.parent / "data" / "films"
     for video_id in accepted:
@@ -103,7 +104,7 @@ def test_a_second_service_does_not_share_the_folder(serve, capfd):
 
 
 def test_a_model_that_is_not_served_any_more_fails_its_jobs_and_no_others(serve, slow_folder, tiny_folder):
-    service = serve("--no-studio", f"other={tiny_folder}", model=slow_folder)
+    service = serve("--no-studio", model=slow_folder, more_models=[f"other={tiny_folder}"])
     old = service.make(model="other", num_frames=129)
     service.kill()
     service = serve("--no-studio", model=slow_folder)
@@ -112,9 +113,16 @@ def test_a_model_that_is_not_served_any_more_fails_its_jobs_and_no_others(serve,
     assert service.finished(service.make(num_steps=1)["id"])["state"] == "succeeded"
 
 
-def _alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+def _any_under_way(service, ids):
+    return any(service.get(each)["progress"] > 0 for each in ids)
+
+
+def _all_dead(pids):
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/stat") as stat:
+                if stat.read().rpartition(")")[2].split()[0] != "Z":
+                    return False
+        except FileNotFoundError:
+            pass
+    return True

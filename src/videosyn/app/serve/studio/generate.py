@@ -68,7 +68,11 @@ def generate_page(service: Service, uploads: Uploads, blocks: gr.Blocks) -> None
             going = gr.HTML("", elem_id="going-on")
     with gr.Accordion("History", open=True, elem_id="history"):
         gallery = gr.Gallery(
-            columns=6, height="auto", allow_preview=False, show_label=False, interactive=False, elem_id="gallery"
+            columns=6,
+            height="auto",
+            object_fit="cover",
+            allow_preview=False,
+            buttons=[], show_label=False, interactive=False, elem_id="gallery"
         )
 
     def request(words: Any, number: Any, is_drawn: bool, name: str, unwanted: str, numbers: Any) -> dict[str, Any]:
@@ -122,7 +126,7 @@ def generate_page(service: Service, uploads: Uploads, blocks: gr.Blocks) -> None
         jobs = service.store.latest(HISTORY, states=("succeeded",))
         kept = [job for job in jobs if service.folders.poster(job.id).exists()]
         pictures = [(str(service.folders.poster(job.id)), job.request["prompt"]) for job in kept]
-        return {gallery: gr.Gallery(pictures), history_ids: [job.id for job in kept]}
+        return {gallery: pictures, history_ids: [job.id for job in kept]}
 
     async def stop(video_id: str) -> None:
         if video_id:

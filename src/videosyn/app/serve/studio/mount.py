@@ -77,6 +77,15 @@ class Studio:
         if token is not None:
             _add_login(app, token)
         _add_clips(app, self._datasets)
+
+        @app.get("/favicon.ico", include_in_schema=False)
+        async def icon() -> Response:  # browsers ask for it by themselves
+            return Response(status_code=204)
+
+        @app.get("/manifest.json", include_in_schema=False)
+        async def manifest() -> dict[str, str]:  # Gradio's page asks for it here
+            return {"name": "videosyn studio", "start_url": f"{PATH}/", "display": "browser"}
+
         app.mount(PATH, self)
 
 

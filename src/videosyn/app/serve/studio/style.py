@@ -22,9 +22,13 @@ CSS = """
 .film .links { display: flex; gap: 1rem; flex-wrap: wrap; }
 .film .links a { padding: .3rem .8rem; border: 1px solid var(--border-color-primary); border-radius: .4rem;
   text-decoration: none; }
+#gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)) !important; }
+#gallery .grid-wrap { max-height: none; }
 .dataset { --kept: #2a6fb0; --gone: #d9a05b; --mark: #b3372f; --line: var(--border-color-primary);
   --soft: var(--body-text-color-subdued); }
-.dark .dataset { --kept: #6aaeea; --gone: #b07a3a; --mark: #f0837a; }
+.dark #gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)) !important; }
+#gallery .grid-wrap { max-height: none; }
+.dataset { --kept: #6aaeea; --gone: #b07a3a; --mark: #f0837a; }
 .dataset svg { display: block; width: 100%; height: auto; } .dataset svg text { text-anchor: middle; }
 .dataset .chart text { fill: var(--soft); font-size: 11px; }
 .dataset .chart .left { text-anchor: end; } .dataset .chart .marked { text-anchor: start; fill: var(--mark); }
