@@ -135,14 +135,15 @@ def main() -> None:
             service.terminate()
             service.wait()
         lost, doubled = lost_and_doubled(seen, data)
-    print(f"{options.clients} clients, {options.seconds:g} s: {len(seen.posted):,} jobs accepted, {seen.refused:,} refused")
+    took = f"{options.clients} clients, {options.seconds:g} s"
+    print(f"{took}: {len(seen.posted):,} jobs accepted, {seen.refused:,} refused")
     print(f"lost {lost}, doubled {doubled}, other {len(seen.odd)}")
     for kind, seconds in seen.seconds.items():
         if len(seconds) > 1:
             cuts = statistics.quantiles(seconds, n=100)
             print(
-                f"{kind:<8} {len(seconds):>7,} requests: median {1000 * cuts[49]:.1f} ms, p99 {1000 * cuts[98]:.1f} ms, "
-                f"worst {1000 * max(seconds):.0f} ms"
+                f"{kind:<8} {len(seconds):>7,} requests: median {1000 * cuts[49]:.1f} ms, "
+                f"p99 {1000 * cuts[98]:.1f} ms, worst {1000 * max(seconds):.0f} ms"
             )
     for each in seen.odd[:5]:
         print(each)

@@ -114,7 +114,7 @@ class VideoSynPipeline:
         image, last_image: the first and the last picture, uint8 (height, width, 3). extend: a clip to go on from, uint8
         (frames, height, width, 3); the film is the clip and then new frames (`given.py` says how many).
         preview(films, pictures): after every step, which films are under way; pictures() decodes a frame from the
-        middle of each as it looks now, uint8 (len(films), height, width, 3). Either callback may raise to stop the call.
+        middle of each as it looks now, uint8 (len(films), height, width, 3). Either callback may raise to stop.
         Raises UserError for values out of range, and where memory does not suffice.
         """
         asked = self.defaults.updated(

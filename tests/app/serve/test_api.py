@@ -41,6 +41,17 @@ def announce(served, num_bytes, path, kind):
     return answer.status, answer.headers, json.loads(content)
 
 
+def streamed(served, chunks, path, kind):
+    """The status for a body whose length no header tells; None where the connection was closed while it was sent."""
+    request = urllib.request.Request(served.url + path, iter(chunks), {"content-type": kind}, method="POST")
+    try:
+        return urllib.request.urlopen(request, timeout=60).status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except (urllib.error.URLError, ConnectionError):
+        return None
+
+
 def png(height, width, colour=(200, 30, 30)):
     buffer = io.BytesIO()
     Image.new("RGB", (width, height), colour).save(buffer, "PNG")
@@ -252,13 +263,5 @@ def test_uploads_are_refused_when_too_large_empty_or_no_picture(served, serve):
     small = serve("--no-studio", "--limits.upload-mb", "0.01")
     problem(announce(small, 110_001, "/v1/uploads", "image/png"), 413)
     problem(small.ask("POST", "/v1/uploads", os.urandom(10_100), {"content-type": "image/png"}), 413)
-    many = iter([os.urandom(60_000)] * 3)  # no Content-Length: it has to count
-    request = urllib.request.Request(f"{small.url}/v1/uploads", many, {"content-type": "image/png"}, method="POST")
-    try:
-        urllib.request.urlopen(request)
-        pytest.fail("accepted")
-    except urllib.error.HTTPError as error:
-        assert error.code == 413
-    except urllib.error.URLError:
-        pass  # the connection was closed while it was still sent
+    assert streamed(small, [os.urandom(60_000)] * 3, "/v1/uploads", "image/png") in (413, None)
     assert not list((small.log.parent / "data" / "scratch").iterdir())

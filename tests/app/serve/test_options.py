@@ -18,7 +18,7 @@ def test_by_itself_it_listens_to_this_machine_alone():
 
 
 def test_another_address_needs_a_token_or_a_waiver(monkeypatch):
-    with pytest.raises(UserError, match="listening on 0.0.0.0 needs a token: set VIDEOSYN_TOKEN"):
+    with pytest.raises(UserError, match=r"listening on 0\.0\.0\.0 needs a token: set VIDEOSYN_TOKEN"):
         ServeOptions(host="0.0.0.0").check()
     ServeOptions(host="0.0.0.0", insecure=True).check()
     monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
@@ -71,7 +71,7 @@ def test_only_dataset_folders_may_be_shown(tmp_path):
 
 
 def test_limits_are_above_zero():
-    with pytest.raises(UserError, match="limits.upload-mb must be above 0, got 0"):
+    with pytest.raises(UserError, match=r"limits\.upload-mb must be above 0, got 0"):
         Limits(upload_mb=0)
 
 

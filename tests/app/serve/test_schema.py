@@ -1,6 +1,5 @@
 """The API against its own OpenAPI document, with requests that nobody thought of."""
 
-
 import pytest
 
 schemathesis = pytest.importorskip("schemathesis")

@@ -1,4 +1,4 @@
-"""The models that the operator named: what they are used with, and what they can make. Torch-free. Next: `service.py`."""
+"""The models that the operator named: their defaults and what they can make. Torch-free. Next: `service.py`."""
 
 from __future__ import annotations
 

@@ -27,15 +27,38 @@ RECENT = 20
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
-  number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL, request TEXT NOT NULL,
-  shape TEXT NOT NULL, idempotency_key TEXT UNIQUE, asked TEXT NOT NULL, sources TEXT NOT NULL DEFAULT '', created REAL NOT NULL,
-  started REAL, finished REAL, lease TEXT, attempts INTEGER NOT NULL DEFAULT 0, steps_done INTEGER NOT NULL DEFAULT 0,
-  steps_total INTEGER NOT NULL DEFAULT 0, busy_s REAL, bytes INTEGER NOT NULL DEFAULT 0, film TEXT, error TEXT,
-  notes TEXT NOT NULL DEFAULT '[]');
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  state TEXT NOT NULL,
+  request TEXT NOT NULL,
+  shape TEXT NOT NULL,
+  idempotency_key TEXT UNIQUE,
+  asked TEXT NOT NULL,
+  sources TEXT NOT NULL,
+  created REAL NOT NULL,
+  started REAL,
+  finished REAL,
+  lease TEXT,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  steps_done INTEGER NOT NULL DEFAULT 0,
+  steps_total INTEGER NOT NULL DEFAULT 0,
+  busy_s REAL,
+  bytes INTEGER NOT NULL DEFAULT 0,
+  film TEXT,
+  error TEXT,
+  notes TEXT NOT NULL DEFAULT '[]'
+);
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, number);
 CREATE TABLE IF NOT EXISTS uploads (
-  id TEXT PRIMARY KEY, kind TEXT NOT NULL, height INTEGER NOT NULL, width INTEGER NOT NULL, num_frames INTEGER NOT NULL,
-  fps REAL NOT NULL, bytes INTEGER NOT NULL, created REAL NOT NULL);
+  id TEXT PRIMARY KEY,
+  kind TEXT NOT NULL,
+  height INTEGER NOT NULL,
+  width INTEGER NOT NULL,
+  num_frames INTEGER NOT NULL,
+  fps REAL NOT NULL,
+  bytes INTEGER NOT NULL,
+  created REAL NOT NULL
+);
 """
 
 
@@ -246,7 +269,8 @@ class JobStore:
     def fail(self, lease: str, job_id: str, error: str) -> bool:
         """`error`: one line for the client."""
         changed = self._db.execute(
-            "UPDATE jobs SET state = 'failed', finished = ?, error = ? WHERE id = ? AND lease = ? AND state = 'running'",
+            "UPDATE jobs SET state = 'failed', finished = ?, error = ? WHERE id = ? AND lease = ? "
+            "AND state = 'running'",
             (self._clock(), error, job_id, lease),
         )
         return changed.rowcount == 1

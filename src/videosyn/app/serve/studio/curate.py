@@ -128,6 +128,6 @@ def _reasons(dataset: Dataset) -> str:
     parts = []
     for stage, reasons in sorted(dataset.reasons.items(), key=lambda pair: -pair[1].total()):
         lines = {f"{stage}": (reasons.total() / most, f"{reasons.total():,}")}
-        lines |= {f"– {reason[:70]}": (number / most, f"{number:,}") for reason, number in reasons.most_common(6)}
+        lines |= {f"· {reason[:70]}": (number / most, f"{number:,}") for reason, number in reasons.most_common(6)}
         parts.append(bars(lines))
     return f'<div class="dataset">{"".join(parts)}</div>'

@@ -47,7 +47,8 @@ def _inside(service: Service, video: Video) -> str:
         notes = "".join(f"<p>{escape(note)}</p>" for note in video.notes)
         facts = (
             f"seed {video.seed} · {video.film.num_frames} frames of {video.film.height}x{video.film.width} · "
-            f"{video.film.fps:g} frames a second · {video.num_steps} steps · guidance {video.guidance:g} · {video.model}"
+            f"{video.film.fps:g} frames a second · {video.num_steps} steps · guidance {video.guidance:g} · "
+            f"{video.model}"
         )
         return (
             f'<video src="{source}" autoplay loop muted playsinline controls></video>'

@@ -72,7 +72,10 @@ def generate_page(service: Service, uploads: Uploads, blocks: gr.Blocks) -> None
             height="auto",
             object_fit="cover",
             allow_preview=False,
-            buttons=[], show_label=False, interactive=False, elem_id="gallery"
+            buttons=[],
+            show_label=False,
+            interactive=False,
+            elem_id="gallery",
         )
 
     def request(words: Any, number: Any, is_drawn: bool, name: str, unwanted: str, numbers: Any) -> dict[str, Any]:

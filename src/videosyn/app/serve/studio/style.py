@@ -13,8 +13,8 @@ CSS = """
 .gradio-container { max-width: 76rem !important; margin: 0 auto !important; }
 .title h1 { font-size: 1.35rem; margin: .2rem 0 0; }
 .film { display: grid; gap: .5rem; }
-.film video, .film img, .film .blank { width: 100%; max-height: 70vh; aspect-ratio: var(--shape, 1); object-fit: contain;
-  background: #0002; border-radius: .5rem; image-rendering: auto; display: block; }
+.film video, .film img, .film .blank { width: 100%; max-height: 70vh; aspect-ratio: var(--shape, 1);
+  object-fit: contain; background: #0002; border-radius: .5rem; image-rendering: auto; display: block; }
 .film .blank { display: grid; place-items: center; color: var(--body-text-color-subdued); }
 .film progress { width: 100%; height: .6rem; accent-color: var(--color-accent); }
 .film p { margin: 0; font-size: .88rem; color: var(--body-text-color-subdued); overflow-wrap: anywhere; }
