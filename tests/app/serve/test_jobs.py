@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import time
@@ -111,6 +112,19 @@ def test_a_model_that_is_not_served_any_more_fails_its_jobs_and_no_others(serve,
     video = service.finished(old["id"])
     assert (video["state"], video["error"]) == ("failed", "the model 'other' is not served any more")
     assert service.finished(service.make(num_steps=1)["id"])["state"] == "succeeded"
+
+
+def test_a_model_whose_weights_are_damaged_fails_its_jobs_without_telling_its_path(serve, tiny_folder, tmp_path):
+    damaged = tmp_path / "elsewhere"
+    shutil.copytree(tiny_folder, damaged)
+    (weights,) = (damaged / "transformer").glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    service = serve("--no-studio", model=damaged, more_models=[f"sound={tiny_folder}"])
+    video = service.finished(service.make()["id"])
+    assert video["state"] == "failed"
+    assert str(tmp_path) not in video["error"]
+    assert "transformer" in video["error"]
+    assert service.finished(service.make(model="sound")["id"])["state"] == "succeeded"
 
 
 def _any_under_way(service, ids):

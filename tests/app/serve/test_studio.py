@@ -211,16 +211,18 @@ def test_a_dataset_opens_with_thumbnails_scores_and_reasons(page, service):
     said = page.locator("#reasons").inner_text()
     assert "motion … is below …" in said
     assert "text covers … % of the frame" in said
-    page.fill("#least input", "5")
+    page.fill("#least textarea, #least input", "5")
     page.click("#score input")
     page.get_by_role("option", name="aesthetic").click()
     page.wait_for_function("() => document.querySelectorAll('#clips details').length === 2")
     assert "2 of 5 clips" in page.locator("#clips").inner_text()
-    page.fill("#least input", "")
+    page.fill("#least textarea, #least input", "")
     page.get_by_label("rejected").check()
     page.wait_for_selector("#clips details[data-clip=d4] .why")
     assert page.locator("#clips details[data-clip=d4] img").count() == 1  # its source is still there
     assert page.locator("#clips details[data-clip=e5] .blank").count() == 1
+    page.fill("#most textarea, #most input", "many")
+    page.wait_for_selector("#clips >> text=From and To must be numbers")
 
 
 def test_a_clip_plays_and_no_table_leads_out_of_its_dataset(page, service):

@@ -73,7 +73,8 @@ def main() -> None:
     work = threading.Event()
     threading.Thread(target=_listen, args=(work,), daemon=True).start()
     worker = Worker(setup)
-    worker.open(next(iter(setup.models)))
+    with contextlib.suppress(UserError):  # whoever asks for that model is told
+        worker.open(next(iter(setup.models)))
     print("ready", flush=True)
     while True:
         work.clear()
@@ -99,7 +100,12 @@ class Worker:
         from videosyn.sampling.foreign import open_pipeline
 
         self._open = None
-        pipeline = open_pipeline(self._setup.models[name], self._setup.device, self._setup.dtype)
+        folder = self._setup.models[name]
+        try:
+            pipeline = open_pipeline(folder, self._setup.device, self._setup.dtype)
+        except UserError as error:
+            _log.error("%s", error)
+            raise UserError(str(error).replace(folder, name)) from error  # clients see no paths
         self._open = name, pipeline
         return pipeline
 

@@ -60,7 +60,10 @@ class Workers:
         pause_s = 1.0
         while True:
             lease, begin = new_id(), time.monotonic()
-            status = await self._run(place, device, lease)
+            try:
+                status = await self._run(place, device, lease)
+            except OSError as error:  # no process could be started, or it ended before it was told its setup
+                status = error.errno
             self.states[place] = "lost"
             self.restarts += 1
             pause_s = 1.0 if time.monotonic() - begin > STEADY_S else min(2 * pause_s, LONGEST_PAUSE_S)
@@ -68,7 +71,7 @@ class Workers:
             await write(lambda store, lease=lease: store.give_back(lease))
             await asyncio.sleep(pause_s)
 
-    async def _run(self, place: str, device: str, lease: str) -> int:
+    async def _run(self, place: str, device: str, lease: str) -> int | None:
         """One worker's life; it ends when this task is cancelled."""
         self.states[place] = "starting"
         environment = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}

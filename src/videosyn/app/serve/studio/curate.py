@@ -31,8 +31,8 @@ def curate_page(datasets: Datasets) -> None:
         which = gr.Radio(["kept", "rejected", "all"], value="kept", label="Clips", elem_id="which")
     with gr.Row():
         score = gr.Dropdown([DURATION], value=DURATION, label="By", elem_id="score")
-        least = gr.Number(None, label="From", elem_id="least")
-        most = gr.Number(None, label="To", elem_id="most")
+        least = gr.Textbox("", label="From", placeholder="any", elem_id="least")
+        most = gr.Textbox("", label="To", placeholder="any", elem_id="most")
         words = gr.Textbox("", label="Words in the caption", elem_id="words")
         page = gr.Number(1, label="Page", precision=0, minimum=1, elem_id="page")
     clips = gr.HTML(NONE.format("Open a dataset."), elem_id="clips")
@@ -46,7 +46,11 @@ def curate_page(datasets: Datasets) -> None:
         if isinstance(found, str):
             return found
         which_, score_, least_, most_, words_, page_ = choice
-        rows = found.chosen(which_, score_, least_, most_, words=words_ or "")
+        try:
+            bounds = [float(bound) if bound and bound.strip() else None for bound in (least_, most_)]
+        except ValueError:
+            return NONE.format("From and To must be numbers, or empty for no bound.")
+        rows = found.chosen(which_, score_, *bounds, words=words_ or "")
         begin = A_PAGE * (max(1, int(page_ or 1)) - 1)
         some = rows[begin : begin + A_PAGE]
         await datasets.make_thumbnails(found, some)
@@ -59,19 +63,19 @@ def curate_page(datasets: Datasets) -> None:
     async def opened(number: int | None) -> list[Any]:
         found = _open(datasets, number)
         if isinstance(found, str):
-            return [gr.skip(), found, "", "", 1]
-        html = await shown(number, "kept", DURATION, None, None, "", 1)
+            return [gr.skip(), found, "", "", 1, "kept", "", "", ""]
+        html = await shown(number, "kept", DURATION, "", "", "", 1)
         choices = gr.Dropdown(found.scores, value=DURATION)
-        return [choices, html, _charts(found), _reasons(found), 1]
+        return [choices, html, _charts(found), _reasons(found), 1, "kept", "", "", ""]
 
     choice = [dataset, which, score, least, most, words, page]
-    dataset.input(opened, [dataset], [score, clips, charts, reasons, page], api_visibility="private")
-    for each in (which, score, words):
+    changed = [score, clips, charts, reasons, page, which, least, most, words]
+    dataset.input(opened, [dataset], changed, api_visibility="private")
+    for each in (which, score, words, least, most):
         each.input(lambda: 1, outputs=[page], show_progress="hidden", api_visibility="private").then(
             shown, choice, [clips], show_progress="minimal", api_visibility="private"
         )
-    for each in (least, most, page):
-        each.input(shown, choice, [clips], show_progress="minimal", api_visibility="private")
+    page.input(shown, choice, [clips], show_progress="minimal", api_visibility="private")
 
 
 def _open(datasets: Datasets, number: int | None) -> Dataset | str:
@@ -108,17 +112,20 @@ def _card(datasets: Datasets, number: int, dataset: Dataset, row: ClipRow) -> st
 
 
 def _charts(dataset: Dataset) -> str:
-    cards = []
+    cards, alike = [], []
     for name in dataset.scores:
         values = {
             kept: [x for row in dataset.rows if row.kept == kept and (x := row.number(name)) is not None]
             for kept in (True, False)
         }
-        if values[True] or values[False]:
+        if len(distinct := {*values[True], *values[False]}) == 1:
+            alike.append(f"{escape(name)} {distinct.pop():.3g}")
+        elif distinct:
             drawn = histogram(values[True], values[False], _UNITS.get(name, ""))
             cards.append(f"<figure><figcaption>{escape(name)}</figcaption>{drawn}</figure>")
     key = '<p class="key"><i class="kept"></i>kept <i class="gone"></i>rejected</p>'
-    return f'<div class="dataset">{key}<div class="cards">{"".join(cards)}</div></div>'
+    same = f'<p class="key">The same for all clips: {", ".join(alike)}</p>' if alike else ""
+    return f'<div class="dataset">{key}<div class="cards">{"".join(cards)}</div>{same}</div>'
 
 
 def _reasons(dataset: Dataset) -> str:

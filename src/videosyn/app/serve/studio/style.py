@@ -26,9 +26,7 @@ CSS = """
 #gallery .grid-wrap { max-height: none; }
 .dataset { --kept: #2a6fb0; --gone: #d9a05b; --mark: #b3372f; --line: var(--border-color-primary);
   --soft: var(--body-text-color-subdued); }
-.dark #gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)) !important; }
-#gallery .grid-wrap { max-height: none; }
-.dataset { --kept: #6aaeea; --gone: #b07a3a; --mark: #f0837a; }
+@media (prefers-color-scheme: dark) { .dataset { --kept: #6aaeea; --gone: #b07a3a; --mark: #f0837a; } }
 .dataset svg { display: block; width: 100%; height: auto; } .dataset svg text { text-anchor: middle; }
 .dataset .chart text { fill: var(--soft); font-size: 11px; }
 .dataset .chart .left { text-anchor: end; } .dataset .chart .marked { text-anchor: start; fill: var(--mark); }
@@ -66,6 +64,6 @@ CSS = """
 
 def theme() -> Any:
     """Gradio's own look, with fonts that the reader's machine has."""
-    import gradio
+    from gradio.themes import Default
 
-    return gradio.themes.Default(primary_hue="blue", neutral_hue="gray", font=list(SANS), font_mono=list(MONO))
+    return Default(primary_hue="blue", neutral_hue="gray", font=list(SANS), font_mono=list(MONO))
