@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 PROMPT = "a red ball bounces on the grass"
-START_S, FILM_S = 120, 120
+START_S, FILM_S = 300, 300
 """Patience for busy machines: nothing here is timed."""
 
 

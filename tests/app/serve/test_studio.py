@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.slow,
 ]
 FLAGS = "headless no-sandbox disable-gpu disable-background-networking disable-component-update disable-sync".split()
-PATIENCE_MS = 120_000
+PATIENCE_MS = 300_000
 PROMPT = "a red ball bounces on the grass"
 
 

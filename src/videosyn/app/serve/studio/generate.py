@@ -50,22 +50,23 @@ def generate_page(service: Service, uploads: Uploads, blocks: gr.Blocks) -> None
             with gr.Row():
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, elem_id="seed")
                 draw = gr.Checkbox(True, label="A new seed each time", elem_id="draw")
-            with gr.Accordion("Settings", open=False):
-                model = gr.Dropdown(list(models), value=first.name, label="Model", visible=len(models) > 1)
-                settings = FilmSettings(service, first)
-                negative = gr.Textbox(
-                    label="What it should not show", max_length=service.limits.prompt_chars, elem_id="negative"
-                )
-            with gr.Accordion("Begin with a picture, or go on from a clip", open=False):
-                picture = gr.File(label="First picture", file_types=PICTURES, type="filepath", height=120)
-                clip = gr.File(label="Clip to go on from", file_types=CLIPS, type="filepath", height=120)
-                last = gr.File(label="Last picture", file_types=PICTURES, type="filepath", height=120)
         with gr.Column(scale=1, min_width=320):
             film = gr.HTML(EMPTY, elem_id="film")
             with gr.Row():
                 go_on = gr.Button("Go on from this film", interactive=False, elem_id="extend")
                 reuse = gr.Button("Keep its seed", interactive=False, elem_id="keep-seed")
             going = gr.HTML("", elem_id="going-on")
+    with gr.Accordion("Settings", open=False):
+        model = gr.Dropdown(list(models), value=first.name, label="Model", visible=len(models) > 1)
+        with gr.Row():
+            settings = FilmSettings(service, first)
+        negative = gr.Textbox(
+            label="What it should not show", max_length=service.limits.prompt_chars, elem_id="negative"
+        )
+    with gr.Accordion("Begin with a picture, or go on from a clip", open=False), gr.Row():
+        picture = gr.File(label="First picture", file_types=PICTURES, type="filepath", height=140)
+        clip = gr.File(label="Clip to go on from", file_types=CLIPS, type="filepath", height=140)
+        last = gr.File(label="Last picture", file_types=PICTURES, type="filepath", height=140)
     with gr.Accordion("History", open=True, elem_id="history"):
         gallery = gr.Gallery(
             columns=6,

@@ -22,7 +22,7 @@ class FilmSettings:
         self.only = only
         self._service = service
         self.components = [
-            gr.Slider(label=_LABELS[name], interactive=True, **self._range(name, model)) for name in only
+            gr.Slider(label=_LABELS[name], interactive=True, min_width=240, **self._range(name, model)) for name in only
         ]
 
     def for_model(self, model: ServedModel) -> list[Any]:

@@ -16,14 +16,18 @@ CSS = """
 .film video, .film img, .film .blank { width: 100%; max-height: 70vh; aspect-ratio: var(--shape, 1);
   object-fit: contain; background: #0002; border-radius: .5rem; image-rendering: auto; display: block; }
 .film .blank { display: grid; place-items: center; color: var(--body-text-color-subdued); }
-.film progress { width: 100%; height: .6rem; accent-color: var(--color-accent); }
+.film progress { appearance: none; width: 100%; height: .5rem; border: 0; border-radius: .25rem; overflow: hidden;
+  background: var(--border-color-primary); }
+.film progress::-webkit-progress-bar { background: var(--border-color-primary); }
+.film progress::-webkit-progress-value { background: var(--color-accent); }
+.film progress::-moz-progress-bar { background: var(--color-accent); }
 .film p { margin: 0; font-size: .88rem; color: var(--body-text-color-subdued); overflow-wrap: anywhere; }
 .film .problem { color: var(--error-text-color, #b3372f); font-size: 1rem; }
 .film .links { display: flex; gap: 1rem; flex-wrap: wrap; }
 .film .links a { padding: .3rem .8rem; border: 1px solid var(--border-color-primary); border-radius: .4rem;
   text-decoration: none; }
 #gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)) !important; }
-#gallery .grid-wrap { max-height: none; }
+#gallery .grid-wrap { max-height: none; min-height: 0; height: auto !important; }
 .dataset { --kept: #2a6fb0; --gone: #d9a05b; --mark: #b3372f; --line: var(--border-color-primary);
   --soft: var(--body-text-color-subdued); }
 @media (prefers-color-scheme: dark) { .dataset { --kept: #6aaeea; --gone: #b07a3a; --mark: #f0837a; } }
