@@ -31,7 +31,7 @@ def random_nano() -> VideoSynPipeline:
     from videosyn.vdit.presets import NANO as VDIT
     from videosyn.vidvae.presets import NANO as VIDVAE
 
-    return _random(VDIT, VIDVAE, Defaults())
+    return _random(VDIT, VIDVAE, Defaults(), num_heads=3)
 
 
 def random_tiny() -> VideoSynPipeline:
@@ -39,10 +39,10 @@ def random_tiny() -> VideoSynPipeline:
     from videosyn.vdit.presets import TINY as VDIT
     from videosyn.vidvae.presets import TINY as VIDVAE
 
-    return _random(VDIT, VIDVAE, Defaults(num_frames=5, height=32, width=32, num_steps=4))
+    return _random(VDIT, VIDVAE, Defaults(num_frames=5, height=32, width=32, num_steps=4), num_heads=2)
 
 
-def _random(vdit: VDiTConfig, vidvae: VidVAEConfig, defaults: Defaults) -> VideoSynPipeline:
+def _random(vdit: VDiTConfig, vidvae: VidVAEConfig, defaults: Defaults, num_heads: int) -> VideoSynPipeline:
     from videosyn.diffusion.flow import FlowMatching
     from videosyn.text.config import NanoTextEncoderConfig
     from videosyn.text.nano import NanoTextEncoder
@@ -51,5 +51,5 @@ def _random(vdit: VDiTConfig, vidvae: VidVAEConfig, defaults: Defaults) -> Video
     from videosyn.vidvae.model import VidVAE
 
     tokenizer = WordTokenizer.from_words("a red ball bounces on the grass at sunset".split())
-    text = NanoTextEncoder(NanoTextEncoderConfig(len(tokenizer), vdit.text_width), tokenizer)
+    text = NanoTextEncoder(NanoTextEncoderConfig(len(tokenizer), vdit.text_width, num_heads=num_heads), tokenizer)
     return VideoSynPipeline(VidVAE(vidvae), VDiT(vdit), text.eval(), FlowMatching(), defaults)

@@ -88,7 +88,7 @@ class Door:
             return answer(403, "other-site", "a page of another site may not do that")
         if self._token is None or scope["path"] in OPEN_PATHS or self._knows(headers, self._token):
             return None
-        if scope["path"].startswith("/studio") and "text/html" in headers.get("accept", ""):
+        if (scope["path"] == "/" or scope["path"].startswith("/studio")) and "text/html" in headers.get("accept", ""):
             from starlette.responses import RedirectResponse
 
             return RedirectResponse("/login", 303)

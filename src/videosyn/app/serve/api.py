@@ -163,7 +163,7 @@ def _add_uploads(app: FastAPI, uploads: Uploads) -> None:
         "/v1/uploads",
         status_code=201,
         response_model=UploadDocument,
-        responses=documented(408, 413, 415, 422, 429, 507),
+        responses=documented(400, 408, 413, 415, 422, 429, 507),
         openapi_extra={
             "requestBody": {
                 "required": True,

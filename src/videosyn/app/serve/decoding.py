@@ -266,7 +266,7 @@ def _clip(frames: Iterator[Any], fps: float, limits: Limits, fitting: Fitting | 
         if fitting is not None and round(len(kept) * ratio) == count:
             while round(len(kept) * ratio) == count:
                 kept.append(_fitted(last, fitting))
-                _check_film(len(kept), limits)
+                _check_film(len(kept), fitting, limits)
         count += 1
         _check_count(count, limits)
     if last is None:
@@ -304,9 +304,10 @@ def _check_count(count: int, limits: Limits) -> None:
         raise UserError(f"a clip must have at most {8 * limits.frames:,} frames here: cut it")
 
 
-def _check_film(count: int, limits: Limits) -> None:
-    if count > limits.frames:
-        raise UserError(f"a clip to go on from must be at most {limits.frames} frames long at the film's rate: cut it")
+def _check_film(count: int, fitting: Fitting, limits: Limits) -> None:
+    if count > limits.frames or count * fitting.height * fitting.width > limits.film_pixels:
+        most = min(limits.frames, limits.film_pixels // (fitting.height * fitting.width))
+        raise UserError(f"a clip to go on from must be at most {most} frames long at the film's rate: cut it")
 
 
 @contextmanager

@@ -7,6 +7,8 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from starlette.requests import ClientDisconnect
+
 from videosyn.app.serve.decoding import decode
 from videosyn.app.serve.problems import ApiProblem
 from videosyn.app.serve.service import Service
@@ -41,6 +43,8 @@ class Uploads:
             try:
                 async with asyncio.timeout(RECEIVE_S):
                     await self._store(chunks, path)
+            except ClientDisconnect:
+                raise ApiProblem(400, "gone", "the upload was broken off") from None
             except TimeoutError:
                 raise ApiProblem(408, "slow", f"the upload took longer than {RECEIVE_S:g} s") from None
             return await self._keep(upload_id, path)

@@ -118,8 +118,10 @@ class Worker:
         try:
             output = self._films(jobs)
             busy_s = (time.perf_counter() - begin) / len(jobs)
+            wanted = self._store.wanted(self._setup.lease, [job.id for job in jobs])
             for index, job in enumerate(jobs):
-                self._finish(job, output, index, busy_s)
+                if job.id in wanted:
+                    self._finish(job, output, index, busy_s)
         except Unwanted:
             _log.info("cancelled: %s", ", ".join(job.id for job in jobs))
         except UserError as error:

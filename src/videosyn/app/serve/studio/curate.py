@@ -95,7 +95,9 @@ def _card(datasets: Datasets, number: int, dataset: Dataset, row: ClipRow) -> st
         picture = f'<img alt="" loading="lazy" src="{address}.jpg">'
     video = ""
     if dataset.clip_file(row) is not None:
-        video = f'<video src="{address}.mp4" preload="none" controls loop muted playsinline></video>'
+        video = (
+            f'<video src="{address}.mp4" poster="{address}.jpg" preload="none" controls loop muted playsinline></video>'
+        )
     duration = row.number(DURATION)
     head = f"<b>{duration:.1f} s</b> " if duration is not None else ""
     why = f'<div class="why">{escape(row.stage)}: {escape(row.reason)}</div>' if not row.kept else ""

@@ -56,6 +56,7 @@ CSS = """
   background: #0002; }
 .dataset .blank { display: grid; place-items: center; color: var(--soft); }
 .dataset details video { width: 100%; display: block; }
+.dataset details[open]:has(video) summary img { display: none; }
 .dataset details div { padding: .35rem .5rem; overflow-wrap: anywhere; }
 .dataset .why { color: var(--mark); } .dataset .none { color: var(--soft); font-style: italic; }
 @media (max-width: 40rem) {
