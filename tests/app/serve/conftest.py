@@ -12,7 +12,6 @@ import urllib.request
 
 import pytest
 
-pytest.importorskip("fastapi")
 PROMPT = "a red ball bounces on the grass"
 START_S, FILM_S = 300, 300
 """Patience for busy machines: nothing here is timed."""
@@ -22,6 +21,8 @@ class Served:
     """One `videosyn serve` process."""
 
     def __init__(self, folder, *flags, environment=()):
+        pytest.importorskip("fastapi")
+        pytest.importorskip("prometheus_client")
         words = ["serve", "--port", "0", "--data", str(folder), "--dtype", "fp32", "--devices", "cpu", *flags]
         self.log = folder.with_name(f"{folder.name}-{time.monotonic_ns()}.log")
         with self.log.open("w") as log:
