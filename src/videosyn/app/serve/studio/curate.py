@@ -60,6 +60,9 @@ def curate_page(datasets: Datasets) -> None:
         more = f" · page {begin // A_PAGE + 1} of {-(-len(rows) // A_PAGE)}" if len(rows) > A_PAGE else ""
         return f'<div class="dataset"><p class="key">{said}{more}</p><div class="thumbs">{cards}</div></div>'
 
+    async def first_page(*choice: Any) -> tuple[str, int]:
+        return await shown(*choice, 1), 1
+
     async def opened(number: int | None) -> list[Any]:
         found = _open(datasets, number)
         if isinstance(found, str):
@@ -71,9 +74,14 @@ def curate_page(datasets: Datasets) -> None:
     choice = [dataset, which, score, least, most, words, page]
     changed = [score, clips, charts, reasons, page, which, least, most, words]
     dataset.input(opened, [dataset], changed, api_visibility="private")
-    for each in (which, score, words, least, most):
-        each.input(lambda: 1, outputs=[page], show_progress="hidden", api_visibility="private").then(
-            shown, choice, [clips], show_progress="minimal", api_visibility="private"
+    for event in (which.input, score.input, words.change, least.change, most.change):
+        event(
+            first_page,
+            choice[:-1],
+            [clips, page],
+            show_progress="minimal",
+            trigger_mode="always_last",
+            api_visibility="private",
         )
     page.input(shown, choice, [clips], show_progress="minimal", api_visibility="private")
 
