@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("httpx")
+pytest.importorskip("psutil")
 
 
 @pytest.fixture(scope="module")
