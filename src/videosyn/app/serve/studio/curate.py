@@ -47,10 +47,10 @@ def curate_page(datasets: Datasets) -> None:
             return found
         which_, score_, least_, most_, words_, page_ = choice
         try:
-            bounds = [float(bound) if bound and bound.strip() else None for bound in (least_, most_)]
+            low, high = (float(bound) if bound and bound.strip() else None for bound in (least_, most_))
         except ValueError:
             return NONE.format("From and To must be numbers, or empty for no bound.")
-        rows = found.chosen(which_, score_, *bounds, words=words_ or "")
+        rows = found.chosen(which_, score_, low, high, words=words_ or "")
         begin = A_PAGE * (max(1, int(page_ or 1)) - 1)
         some = rows[begin : begin + A_PAGE]
         await datasets.make_thumbnails(found, some)
