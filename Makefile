@@ -15,7 +15,7 @@ demo: .venv/.runtime
 test: .venv/.dev
 	$(BIN)/python -m pytest
 
-# A broker and a database on 127.0.0.1, with which `make test` leaves nothing out. Debian, Ubuntu: installs them too.
+# A broker and a database on 127.0.0.1, and a browser: with them `make test` leaves nothing out. Debian: installs them.
 services:
 	tests/services
 
@@ -28,10 +28,10 @@ check: .venv/.dev
 
 # Each benchmark prints its figures; none of them fails the build. FOOTAGE: a folder of real videos with a footage.json.
 bench: .venv/.dev
-	@for file in sampling_overhead startup vae_speed memory evaluation_memory "curation_speed --minutes 60" \
-	  "curation_cuts $(if $(FOOTAGE),--footage $(FOOTAGE))" "curation_text $(FOOTAGE)" curation_table curation_kills \
-	  "paper_size_vae --rounds 1" "paper_size_vdit --depth 4" "sampling_quality --prompts 6 --batch 2 --unjudged" \
-	  predicted_memory; do \
+	@for file in sampling_overhead startup serve_startup vae_speed memory evaluation_memory \
+	  "curation_speed --minutes 60" "curation_cuts $(if $(FOOTAGE),--footage $(FOOTAGE))" "curation_text $(FOOTAGE)" \
+	  curation_table curation_kills "serve_load --seconds 60" "paper_size_vae --rounds 1" "paper_size_vdit --depth 4" \
+	  "sampling_quality --prompts 6 --batch 2 --unjudged" predicted_memory; do \
 	  set -- $$file; echo "== benchmarks/$$*"; name=$$1; shift; \
 	  $(BIN)/python "benchmarks/$$name.py" "$$@" || exit 1; done
 
@@ -45,7 +45,7 @@ bench: .venv/.dev
 	$(BIN)/python -m pip install -q --no-deps -e .
 	@touch $@
 
-.venv/.dev: requirements/dev.lock requirements/curate.lock requirements/train.lock .venv/.runtime
+.venv/.dev: requirements/dev.lock requirements/curate.lock requirements/train.lock requirements/serve.lock .venv/.runtime
 	$(BIN)/python -m pip install -q -r requirements/dev.lock
 	@touch $@
 

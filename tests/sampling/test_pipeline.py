@@ -229,3 +229,51 @@ def test_learned_variances_change_the_films_of_ddpm_alone(tiny_pipeline):
     for sampler, same in (("ddim", True), ("ddpm", False)):
         films = [each(PROMPT, sampler=sampler, **size).frames for each in (fixed, learned)]
         assert np.array_equal(*films) == same
+
+
+def test_seeds_may_be_given_one_a_film(tiny_pipeline):
+    films = tiny_pipeline([PROMPT, PROMPT], seed=[9, 4])
+    assert films.seeds == [9, 4]
+    for frames, seed in zip(films.frames, films.seeds):
+        assert np.abs(frames.astype(int) - tiny_pipeline(PROMPT, seed=seed).frames[0]).max() <= 1
+    with pytest.raises(UserError, match="seeds must be one a film, got 2 for 1 films: give 1"):
+        tiny_pipeline(PROMPT, seed=[1, 2])
+
+
+def test_previews_end_at_the_film_itself_and_name_the_films_under_way(tiny_pipeline, monkeypatch):
+    monkeypatch.setattr(fitting, "MOST_AT_ONCE", 2)
+    seen = []
+    films = tiny_pipeline([PROMPT] * 3, num_frames=1, preview=lambda films, pictures: seen.append((films, pictures())))
+    assert [list(films) for films, _ in seen] == [[0, 1], [0, 1], [2], [2]]
+    assert not np.array_equal(seen[0][1], seen[1][1])
+    for films_now, pictures in (seen[1], seen[3]):
+        assert np.array_equal(pictures, films.frames[list(films_now), 0])
+
+
+def test_given_frames_are_as_they_are_in_previews(tiny_pipeline):
+    picture = np.full((32, 32, 3), 200, np.uint8)
+    seen = []
+    tiny_pipeline(PROMPT, extend=picture[None].repeat(5, 0), num_frames=9, preview=lambda _, show: seen.append(show()))
+    first, last = seen[0][0].astype(int), seen[-1][0].astype(int)  # frame 5 of 9 is given
+    assert np.array_equal(first, last)
+
+
+def test_previews_of_the_papers_objective_end_near_its_film(tiny_pipeline):
+    pipeline = VideoSynPipeline(tiny_pipeline.vae, tiny_pipeline.vdit, tiny_pipeline.text_encoder, EpsilonDDPM())
+    seen = []
+    settings = {"num_frames": 1, "height": 32, "width": 32, "num_steps": 8, "sampler": "ddim"}
+    film = pipeline(PROMPT, **settings, preview=lambda _, show: seen.append(show()[0].astype(int)))
+    ends = film.frames[0, 0].astype(int)
+    assert np.abs(seen[-1] - ends).mean() < 12
+    assert np.abs(seen[0] - ends).mean() > np.abs(seen[-1] - ends).mean()
+
+
+def test_a_callback_that_raises_stops_the_call(tiny_pipeline):
+    class Enough(BaseException):
+        pass
+
+    def stop(done, total):
+        raise Enough
+
+    with pytest.raises(Enough):
+        tiny_pipeline(PROMPT, progress=stop)

@@ -39,6 +39,12 @@ class Command:
 COMMANDS = (
     Command(("generate",), "films from prompts", "videosyn.app.options:GenerateConfig", "videosyn.app.generate:run"),
     Command(
+        ("serve",),
+        "films over HTTP: an API and a web studio",
+        "videosyn.app.serve.options:ServeOptions",
+        "videosyn.app.serve.command:run",
+    ),
+    Command(
         ("world",),
         "captioned clips of the procedural world",
         "videosyn.app.options:WorldConfig",

@@ -29,7 +29,7 @@ def read_picture(path: Path, height: int, width: int) -> tuple[np.ndarray, list[
             picture = ImageOps.exif_transpose(opened).convert("RGB")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise UserError(f"{path} is no picture that can be read: give a PNG, JPEG or WebP file") from error
-    return np.asarray(_fitted(picture, height, width)), _cut(path, picture.height, picture.width, height, width)
+    return np.asarray(fitted(picture, height, width)), _cut(path, picture.height, picture.width, height, width)
 
 
 def read_clip(path: Path, height: int, width: int, fps: float) -> tuple[np.ndarray, list[str]]:
@@ -46,11 +46,12 @@ def read_clip(path: Path, height: int, width: int, fps: float) -> tuple[np.ndarr
         frames = frames[times]
         notes.append(f"{path} has {own_fps:g} frames a second: {num_frames} of them are taken, {fps:g} a second")
     if frames.shape[1:3] != (height, width):
-        frames = np.stack([np.asarray(_fitted(Image.fromarray(frame), height, width)) for frame in frames])
+        frames = np.stack([np.asarray(fitted(Image.fromarray(frame), height, width)) for frame in frames])
     return frames, notes
 
 
-def _fitted(picture: Image.Image, height: int, width: int) -> Image.Image:
+def fitted(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """The picture at that size, its middle where the shapes differ."""
     from PIL import Image, ImageOps
 
     return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)

@@ -23,6 +23,7 @@ from videosyn.sampling.fitting import Fit, fit, no_memory_means_user_error
 from videosyn.sampling.given import given_frames
 from videosyn.sampling.memory_mode import MemoryMode
 from videosyn.sampling.model_index import Defaults, Trained, find_model
+from videosyn.sampling.preview import Watched
 from videosyn.sampling.solvers import solve
 from videosyn.sampling.text_on_demand import batch_of, encode_prompts
 from videosyn.text.features import TextEncoder, TextFeatures
@@ -100,7 +101,7 @@ class VideoSynPipeline:
         num_steps: int | None = None,
         guidance: float | None = None,
         negative_prompt: str | None = None,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         num_videos: int = 1,
         fps: float | None = None,
         sampler: str | None = None,
@@ -111,18 +112,22 @@ class VideoSynPipeline:
         extend: np.ndarray | None = None,
         last_image: np.ndarray | None = None,
         progress: Callable[[int, int], None] | None = None,
+        preview: Callable[[range, Callable[[], np.ndarray]], None] | None = None,
     ) -> VideoOutput:
         """Generates `num_videos` films for each prompt. What is None comes from `self.defaults`.
 
         num_frames: 1 + 4k (any number, where the VidVAE takes frame by frame). height, width: pixels, multiples of
         `size_multiple`. guidance: 1 switches it off.
-        seed: film i draws its noise from seed + i, on the CPU, so neither the batch nor the device changes it.
+        seed: film i draws its noise from seed + i, on the CPU, so neither the batch nor the device changes it; or a
+        seed for each film.
         guidance_interval: times, within 0, clean, to 1, noise, between which to guide: outside, steps cost half.
         shift: how much more of a flow's steps to spend where noise is strong; default as in training.
         cache_threshold: blocks are not computed again while the first one's contribution changes by less than this
         share from step to step (`block_cache.py`). progress(done, total): after every step.
         image, last_image: the first and the last picture, uint8 (height, width, 3). extend: a clip to go on from, uint8
         (frames, height, width, 3); the film is the clip and then new frames (`given.py` says how many).
+        preview(films, pictures): after every step, which films are under way; pictures() decodes a frame from the
+        middle of each as it looks now, uint8 (len(films), height, width, 3). Either callback may raise to stop.
         Raises UserError for values out of range, and where memory does not suffice.
         """
         asked = self.defaults.updated(
@@ -130,7 +135,7 @@ class VideoSynPipeline:
         )
         asked = asked.updated(sampler=sampler)
         prompts = [each for each in checked_prompts(prompt, num_videos, asked.num_steps) for _ in range(num_videos)]
-        seeds = [seed + index for index in range(len(prompts))]
+        seeds = _seeds(seed, len(prompts))
         shape = self._latent_shape(asked)  # (Z, t, h, w)
         num_tokens = math.prod(shape[1:]) // self.vdit.config.patch_size**2
         with no_memory_means_user_error(self, asked):
@@ -159,6 +164,14 @@ class VideoSynPipeline:
                     channels=epsilon.guided_channels if epsilon else 0,
                     learned_variance=epsilon is not None and epsilon.learns_variance_of(asked.sampler),
                 )
+                watched = Watched(predict, self.objective)
+                films_now = range(start, start + len(some))
+
+                def show(step: int, watched: Watched = watched, films_now: range = films_now) -> None:
+                    if preview is not None:
+                        preview(films_now, lambda: self._pictures(watched))
+                    report.step()
+
                 noise = draw_noise(shape, some_seeds).to(self.device)  # (B, Z, t, h, w)
                 mask = None
                 if given is not None:
@@ -168,11 +181,11 @@ class VideoSynPipeline:
                     latents = solve(
                         self.objective,
                         asked.sampler,
-                        predict,
+                        predict if preview is None else watched,
                         noise,
                         asked.num_steps,
                         num_tokens,
-                        report.step,
+                        show,
                         mask,
                         some_seeds,
                         shift,
@@ -202,6 +215,12 @@ class VideoSynPipeline:
             return []
         tokenizer = self.text_encoder.tokenizer
         return list(dict.fromkeys(word for prompt in prompts for word in tokenizer.unknown_words(prompt)))
+
+    def _pictures(self, watched: Watched) -> np.ndarray:
+        """uint8 (B, H, W, 3): the middle latent frame of films under way, decoded alone."""
+        estimate = watched.estimate()
+        middle = estimate.shape[2] // 2
+        return to_frames(self.vae.decode(estimate[:, :, middle : middle + 1].to(self.dtype)))[:, 0]
 
     def _decoded(self, latents: Tensor, how: Fit) -> Tensor:
         """latents (B, Z, t, h, w) -> video (B, 3, T, H, W)."""
@@ -247,6 +266,14 @@ def to_frames(video: Tensor) -> np.ndarray:
     """video (B, 3, T, H, W) in [-1, 1] -> uint8 (B, T, H, W, 3); what lies outside is clipped."""
     levels = (video.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
     return rearrange(levels, "b c t h w -> b t h w c").contiguous().cpu().numpy()
+
+
+def _seeds(seed: int | Sequence[int], num_films: int) -> list[int]:
+    if isinstance(seed, int):
+        return [seed + index for index in range(num_films)]
+    if len(seed) != num_films:
+        raise UserError(f"seeds must be one a film, got {len(seed)} for {num_films} films: give {num_films}")
+    return list(seed)
 
 
 def checked_prompts(prompt: str | Sequence[str], num_videos: int, num_steps: int) -> list[str]:

@@ -1,0 +1,79 @@
+"""Where the service keeps its files. Their names are ids that the service itself made. Torch-free. Next: `store.py`."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from videosyn.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Everything under one root."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "jobs.sqlite"
+
+    @property
+    def scratch(self) -> Path:
+        """For what is half done. Emptied when the service starts."""
+        return self.root / "scratch"
+
+    def film(self, job_id: str) -> Path:
+        return self.root / "films" / f"{job_id}.mp4"
+
+    def poster(self, job_id: str) -> Path:
+        """A frame of a finished film, JPEG."""
+        return self.root / "films" / f"{job_id}.jpg"
+
+    def preview(self, job_id: str) -> Path:
+        """What a film under way looks like, JPEG."""
+        return self.root / "previews" / f"{job_id}.jpg"
+
+    def upload(self, upload_id: str) -> Path:
+        """As it came, once it was known to decode."""
+        return self.root / "uploads" / upload_id
+
+    def thumbnail(self, key: str) -> Path:
+        return self.root / "thumbnails" / f"{key}.jpg"
+
+    def make(self) -> None:
+        """Makes the folders, for this user alone. Raises UserError where that cannot be."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for name in ("films", "previews", "uploads", "scratch", "thumbnails"):
+                (self.root / name).mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise UserError(f"cannot keep jobs in {self.root}: {error.strerror}: choose another --data") from error
+
+    def lock(self) -> IO[str]:
+        """Held for as long as the returned file is open. A UserError where another service holds it."""
+        file = (self.root / "lock").open("w", encoding="ascii")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise UserError(f"another service uses {self.root}: stop it, or choose another --data") from None
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        return file
+
+    def sweep(self, films: set[str]) -> None:
+        """Removes what is half done, and what belongs to no job in `films`."""
+        for folder in ("scratch", "previews"):
+            for path in (self.root / folder).iterdir():
+                path.unlink()
+        for path in (self.root / "films").iterdir():
+            if path.stem not in films:
+                path.unlink()
+
+    def remove_film(self, job_id: str) -> None:
+        for path in (self.film(job_id), self.poster(job_id), self.preview(job_id)):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,91 @@
+"""The models that the operator named: their defaults and what they can make. Torch-free. Next: `service.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from videosyn.app.serve.options import Limits
+from videosyn.core import config as config_io
+from videosyn.core.errors import UserError
+from videosyn.core.shapes import check_num_frames
+from videosyn.sampling.model_index import Defaults, ModelIndex, find_model, is_foreign
+
+FOREIGN_DEFAULTS = Defaults(num_frames=17, height=256, width=256, num_steps=25, guidance=5.0, fps=8.0)
+"""For diffusers' pipelines, whose own would take a larger machine than most have: what a client leaves out."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One model. Its folder is known to the service alone."""
+
+    name: str
+    folder: Path
+    defaults: Defaults
+    index: ModelIndex | None
+    """None: a diffusers pipeline of another kind."""
+    size_multiple: int
+    """Pixels that height and width must be a multiple of."""
+    time_factor: int
+    """Frames are 1 + a multiple of it."""
+
+    @classmethod
+    def open(cls, name: str, model: str) -> ServedModel:
+        """Reads the model's configuration, not its weights. Raises UserError where there is none."""
+        folder = find_model(model)
+        if is_foreign(folder):
+            return cls(name, folder, FOREIGN_DEFAULTS, None, 16, 4)
+        from videosyn.vdit.config import VDiTConfig
+        from videosyn.vidvae.config import VidVAEConfig
+
+        index = ModelIndex.load(folder)
+        vae = config_io.load_json(VidVAEConfig, folder / "vae" / "config.json")
+        vdit = config_io.load_json(VDiTConfig, folder / "transformer" / "config.json")
+        return cls(name, folder, index.defaults, index, vae.space_factor * vdit.patch_size, vae.time_factor)
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether films may begin with a picture or go on from a clip."""
+        return self.index is not None
+
+    def complete(self, asked: Mapping[str, Any], limits: Limits) -> Defaults:
+        """The settings of a film, with the model's own where none was asked for.
+
+        Raises UserError for what the model cannot make and for what is beyond the limits.
+        """
+        settings = self.defaults.updated(**asked)
+        size = (settings.num_frames, settings.height, settings.width)
+        if self.index is not None:
+            self.index.check_size(self.folder, *size)
+        else:
+            check_num_frames(settings.num_frames, self.time_factor)
+        for side, value in (("height", settings.height), ("width", settings.width)):
+            if value % 2:
+                raise UserError(f"{side} must be even, got {value}: use {value + 1}")
+            if value > limits.side_px:
+                raise UserError(f"{side} must be at most {limits.side_px} here, got {value}")
+        if settings.num_frames > limits.frames:
+            raise UserError(f"num_frames must be at most {limits.frames} here, got {settings.num_frames}")
+        if (pixels := settings.num_frames * settings.height * settings.width) > limits.film_pixels:
+            raise UserError(
+                f"frames x height x width must be at most {limits.film_pixels:,} here, got {pixels:,}: "
+                "ask for fewer frames or a smaller size"
+            )
+        if settings.num_steps > limits.steps:
+            raise UserError(f"num_steps must be at most {limits.steps} here, got {settings.num_steps}")
+        return settings
+
+    def within(self, limits: Limits) -> ServedModel:
+        """The same, once its own defaults are known to lie within the limits. Raises UserError where they do not."""
+        try:
+            self.complete({}, limits)
+        except UserError as error:
+            raise UserError(f"the model {self.name} by its own defaults: {error}: raise the limit") from error
+        return self
+
+
+def open_models(named: Iterable[tuple[str, str]], limits: Limits) -> dict[str, ServedModel]:
+    """Name -> model, in the operator's order; the first is the one that a request without a model gets."""
+    return {name: ServedModel.open(name, model).within(limits) for name, model in named}
