@@ -23,7 +23,7 @@ def serve_load():
 
 @pytest.mark.slow
 def test_no_job_of_many_clients_is_lost_or_made_twice(serve, serve_load):
-    service = serve("--no-studio", "--queue", "20").ready()
+    service = serve("--no-studio", "--queue", "5").ready()
     seen = asyncio.run(serve_load.load(service.url, clients=40, seconds=5, steps=1))
     assert seen.odd == []
     assert len(seen.posted) >= 20

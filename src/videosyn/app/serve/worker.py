@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 IDLE_S = 1.0
 """A worker that is not told of work looks for some this often."""
+NICENESS = 10  # a film takes seconds, a request should not
 PREVIEW_EVERY_S = 0.4
 PROGRESS_EVERY_S = 0.1
 SETTINGS = ("num_frames", "height", "width", "num_steps", "guidance", "fps", "sampler")
@@ -243,7 +244,8 @@ def _listen(work: threading.Event) -> None:
 
 
 def _step_back() -> None:
-    """On Linux the worker, not the API, is what goes when memory runs out."""
+    """The API answers first, and on Linux the worker is what goes when memory runs out."""
+    os.nice(NICENESS)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("900", encoding="ascii")
 
