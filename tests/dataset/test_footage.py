@@ -161,3 +161,17 @@ def test_what_is_left_over_is_an_error_that_names_it(folder: Path):
 def test_listing_and_decoding_need_no_torch():
     code = "import sys, videosyn.dataset.windows, videosyn.dataset.decoders; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_clips_of_one_name_in_two_shards_stay_two_clips(folder: Path, tmp_path: Path):
+    import tarfile
+
+    clip = next(folder.glob("**/*.mp4"))
+    for shard in ("a", "b"):
+        caption = tmp_path / f"{shard}.txt"
+        caption.write_text(f"a film of shard {shard}")
+        with tarfile.open(tmp_path / f"{shard}.tar", "w") as tar:
+            tar.add(clip, "000000.mp4")
+            tar.add(caption, "000000.txt")
+    found = read_footage(tmp_path).clips
+    assert [(each.name, each.caption[-1]) for each in found] == [("000000", "a"), ("b.tar/000000", "b")]

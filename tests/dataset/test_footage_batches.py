@@ -88,7 +88,7 @@ def test_the_cache_gives_the_same_clips_in_the_same_order_as_the_files(folder: P
     raw = batches(folder, caption_dropout=0.3)
     footage, windows = raw.footage, raw.windows
     paths = write_footage_latents(tmp_path, vae_folder, footage, windows, BUCKETS, workers=0, dtype="fp32")
-    cached = FootageBatches(footage, windows, CachedLatents(footage, paths), seed=3, caption_dropout=0.3)
+    cached = FootageBatches(footage, windows, CachedLatents(footage, paths, 20), seed=3, caption_dropout=0.3)
     vae = load_vae(vae_folder)
     for step in range(5):
         one, other = raw.batch(step, BUCKETS, SIZES), cached.batch(step, BUCKETS, SIZES)
@@ -117,7 +117,7 @@ def test_clips_that_could_not_be_encoded_are_not_trained_on(vae_folder: Path, tm
     paths = write_footage_latents(
         tmp_path / "cache", vae_folder, every.footage, every.windows, BUCKETS, workers=0, dtype="fp32"
     )
-    cached = FootageBatches(every.footage, every.windows, CachedLatents(every.footage, paths), seed=0)
+    cached = FootageBatches(every.footage, every.windows, CachedLatents(every.footage, paths, 20), seed=0)
     assert {window.clip for window in cached.windows.of["5x32x48"]} == {0, 2, 3}
 
 

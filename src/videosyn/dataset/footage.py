@@ -127,6 +127,7 @@ def _parquet(path: Path) -> Iterable[Mapping[str, Any]]:
 
 def _rows_of_tars(paths: list[Path]) -> Iterator[tuple[str, Place, Mapping[str, Any]]]:
     """Where in its tar each clip lies: it is read there, the shard is never unpacked."""
+    seen: set[str] = set()  # shards may each number their clips from 0: clips of one name would share their latents
     for path in paths:
         found: dict[str, dict[str, Any]] = {}
         try:
@@ -145,7 +146,8 @@ def _rows_of_tars(paths: list[Path]) -> Iterator[tuple[str, Place, Mapping[str, 
         for key, entry in found.items():
             if "place" in entry:
                 text = {"text": entry["text"]} if "text" in entry else {}
-                yield key, entry["place"], {**entry.get("row", {}), **text}
+                yield f"{path.name}/{key}" if key in seen else key, entry["place"], {**entry.get("row", {}), **text}
+        seen |= set(found)
 
 
 def _split(member: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -127,11 +128,14 @@ class FramesFromFiles:
         self.footage, self.decoders = footage, decoders
         self.max_damaged, self.tell = max_damaged, tell
         self.damaged: dict[Window, str] = {}
+        self._lock = Lock()
 
     def available(self, windows: Windows) -> Windows:
         return windows
 
     def read(self, pool: Sequence[Window], chosen: Sequence[int], bucket: Bucket, across: Sequence[float]) -> Read:
+        if all(each in self.damaged for each in pool):  # other buckets may have the same windows
+            raise UserError(f"no clip of bucket {bucket.name} can be read: see the log")
         places = list(chosen)
         found: list[np.ndarray | None] = [None] * len(chosen)
         missing = list(range(len(chosen)))
@@ -152,6 +156,10 @@ class FramesFromFiles:
         raise UserError(f"{MOST_STEPS_ASIDE} neighbours of a clip in bucket {bucket.name} cannot be read: see the log")
 
     def _set_aside(self, window: Window, reason: str, pool: Sequence[Window]) -> None:
+        with self._lock:
+            self._count(window, reason, pool)
+
+    def _count(self, window: Window, reason: str, pool: Sequence[Window]) -> None:
         if window in self.damaged:
             return
         name = self.footage.clips[window.clip].name

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -125,6 +126,10 @@ def _encode_shard(shard: Shard) -> None:
         asked = [wanted(_encoder.footage, window, bucket) for window in windows[low : low + 8]]
         read = dict(enumerate(_encoder.decoders.read(asked), start=low))
         frames = {place: each for place, each in read.items() if not isinstance(each, str)}
+        for place, reason in read.items():
+            if isinstance(reason, str):
+                name = _encoder.footage.clips[windows[place].clip].name
+                print(f"not in the cache: {name} {reason}", file=sys.stderr)
         if frames:
             places, video = list(frames), torch.from_numpy(np.stack(list(frames.values())))
             latents[places] = encode_frames(vae, video).to("cpu", torch.bfloat16)
@@ -135,8 +140,11 @@ def _encode_shard(shard: Shard) -> None:
 class CachedLatents:
     """Reads windows from shards. Fulfils `footage_batches.Reader`."""
 
-    def __init__(self, footage: Footage, paths: Sequence[Path]) -> None:
-        self.footage = footage
+    def __init__(
+        self, footage: Footage, paths: Sequence[Path], max_damaged: int, tell: Callable[[str], None] = print
+    ) -> None:
+        """`max_damaged`: as many clips may be missing in the shards; one more is a UserError."""
+        self.footage, self.max_damaged, self.tell = footage, max_damaged, tell
         self._files = [_open(path) for path in paths]
         self._rows: dict[int, tuple[int, int]] = {}
         for number, file in enumerate(self._files):
@@ -145,11 +153,19 @@ class CachedLatents:
             self._rows |= {each: (number, row) for row, (each, there) in enumerate(zip(ids, whole)) if there}
 
     def available(self, windows: Windows) -> Windows:
-        """Without those that could not be read when the cache was made."""
+        """Without those that could not be read when the cache was made, which are named and counted."""
         kept = {
             name: tuple(each for each in some if self._id(each, name) in self._rows)
             for name, some in windows.of.items()
         }
+        missing = {each.clip for name, some in windows.of.items() for each in {*some} - {*kept[name]}}
+        names = sorted(self.footage.clips[clip].name for clip in missing)
+        if names:
+            some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            words = f"{len(names)} clips could not be read when the cache was made ({some})"
+            if len(names) > self.max_damaged:
+                raise UserError(f"{words}: mend them and remove their shards, or raise max_damaged {self.max_damaged}")
+            self.tell(f"left out: {words}")
         return replace(windows, of=kept)
 
     def read(self, pool: Sequence[Window], chosen: Sequence[int], bucket: Bucket, across: Sequence[float]) -> Read:

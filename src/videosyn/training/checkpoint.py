@@ -43,14 +43,19 @@ def save_checkpoint(
         save_file(whole, partial / "state.safetensors")
 
     partial = begin_checkpoint(folder, step)
-    write(partial)
-    return finish_checkpoint(partial, step, scalars, keep)
+    try:
+        write(partial)
+        return finish_checkpoint(partial, step, scalars, keep)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # on a full disk it would hold the last free bytes
+        raise
 
 
 def begin_checkpoint(folder: str | os.PathLike, step: int) -> Path:
     """An empty hidden folder for a checkpoint's files."""
     partial = Path(folder) / f".step-{step:08d}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    for left in Path(folder).glob(".step-*.partial"):  # of runs that were killed
+        shutil.rmtree(left, ignore_errors=True)
     partial.mkdir(parents=True)
     return partial
 

@@ -31,7 +31,7 @@ from videosyn.text.t5 import T5TextEncoder
 from videosyn.text.tokenizer import WordTokenizer
 from videosyn.training import dit_step
 from videosyn.training.blocks import blocks_of, compile_blocks, recompute
-from videosyn.training.footage_source import FootageSource, footage_source
+from videosyn.training.footage_source import FootageSource, footage_source, tell
 from videosyn.training.loop import train
 from videosyn.training.options import DiTTraining
 from videosyn.training.parallel import Processes, shard
@@ -302,7 +302,7 @@ def _clips(
     if source is None:
         return world_latents(options, shards), held_out_latents(options, vae, parse_buckets(options.buckets)[0])
     if options.cached:
-        reader = CachedLatents(source.footage, shards)
+        reader = CachedLatents(source.footage, shards, options.max_damaged, tell)
     else:
         reader = source.frames_reader(decoders, options.max_damaged)
     clips = source.batches(reader, options.seed, options.caption_dropout)

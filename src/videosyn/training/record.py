@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from videosyn.core.files import atomic_file
 from videosyn.training.curve import write_curve
 from videosyn.training.environment import environment
 from videosyn.training.options import Training
@@ -45,9 +46,8 @@ class Record:
             return
         if self._metrics_path.exists():
             lines = self._metrics_path.read_text(encoding="utf-8").splitlines(keepends=True)
-            self._metrics_path.write_text(
-                "".join(line for line in lines if _step_of(line) <= first_step), encoding="utf-8"
-            )
+            with atomic_file(self._metrics_path) as hidden:
+                hidden.write_text("".join(line for line in lines if _step_of(line) <= first_step), encoding="utf-8")
         (self.folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
         self._trackers = trackers(self._options, self.folder, first_step)
 
@@ -55,8 +55,7 @@ class Record:
         """One JSON line; `step` is among the values."""
         if not self.writes:
             return
-        with self._metrics_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+        self._append(self._metrics_path, json.dumps(values))
         for tracker in self._trackers:
             tracker.numbers(values["step"], {key: value for key, value in values.items() if key != "step"})
 
@@ -74,9 +73,16 @@ class Record:
         if not self.writes:
             return
         stamped = f"{time.strftime('%H:%M:%S')} {text}"
-        with self._log_path.open("a", encoding="utf-8") as file:
-            file.write(stamped + "\n")
         tqdm.write(stamped, file=sys.stderr)
+        self._append(self._log_path, stamped)
+
+    def _append(self, path: Path, line: str) -> None:
+        """A full disk costs the line, not the run."""
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            tqdm.write(f"a line of {path.name} could not be written ({error})", file=sys.stderr)
 
     def show(self, progress: float, text: str) -> None:
         """Moves the bar to `progress` (0 to 1) with `text` beside it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -32,7 +34,10 @@ def save_model(pipeline: VideoSynPipeline, folder: Path, text_source: str, adapt
     save_module(folder / VAE, pipeline.vae, pipeline.vae.config)
     save_module(folder / VDIT, pipeline.vdit, pipeline.vdit.config)
     if not (folder / TEXT).exists():
-        T5TextEncoder(text_folder(text_source), dtype=torch.bfloat16).save(folder / TEXT)
+        hidden = folder / f".{TEXT}.partial"  # large: a kill must not leave half of it in its place
+        shutil.rmtree(hidden, ignore_errors=True)
+        T5TextEncoder(text_folder(text_source), dtype=torch.bfloat16).save(hidden)
+        os.replace(hidden, folder / TEXT)
     (folder / OBJECTIVE).mkdir(exist_ok=True)
     config_io.save_json(pipeline.objective, folder / OBJECTIVE / OBJECTIVE_CONFIG)
     parts = {VAE: "VidVAE", VDIT: "VDiT", TEXT: "T5TextEncoder", OBJECTIVE: type(pipeline.objective).__name__}

@@ -14,7 +14,7 @@ from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.embeddings import Rope
 from videosyn.vdit.sharding import Sharding
 
-TOKENS_AT_ONCE = 1024
+TOKENS_AT_ONCE = 2048
 """Tokens that go through a branch at once on CPUs, in whole frames or places."""
 
 
@@ -85,7 +85,8 @@ class Block(nn.Module):
             y = modulated_norm(x, temporal_shift, temporal_scale)
             y = y if sharding is None else sharding.to_places(y)
             batch = y.shape[0]
-            y = self.temporal_attention(rearrange(y, "b t s c -> (b s) t c"), rope)
+            y = rearrange(y, "b t s c -> (b s) t c").contiguous()  # else products cannot add their bias by themselves
+            y = self.temporal_attention(y, rope)
             y = rearrange(y, "(b s) t c -> b t s c", b=batch)
             y = y if sharding is None else sharding.to_frames(y)
             return torch.addcmul(x, temporal_gate, y)
@@ -111,6 +112,7 @@ def in_parts(branch: Callable[..., Tensor], axis: int, tokens: Tensor, *modulati
     at_once = max(1, TOKENS_AT_ONCE // (batch * (num_places if axis == 1 else num_frames)))
     if tokens.device.type != "cpu" or torch.is_grad_enabled() or at_once >= tokens.shape[axis]:
         return branch(tokens, *modulation)
+    at_once = -(-tokens.shape[axis] // -(-tokens.shape[axis] // at_once))  # as many parts, of even sizes
     found = torch.empty_like(tokens, memory_format=torch.contiguous_format)
     for start in range(0, tokens.shape[axis], at_once):
         count = min(at_once, tokens.shape[axis] - start)

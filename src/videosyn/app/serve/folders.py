@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from videosyn.core.errors import UserError
+
+_OWN_NAME = re.compile(r"\.?[0-9a-f]{32}\b")
+"""Jobs, uploads and what is made for them bear the 32 digits of `new_id`."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,12 @@ class Folders:
         return file
 
     def sweep(self, films: set[str]) -> None:
-        """Removes what is half done, and what belongs to no job in `films`."""
-        for folder in ("scratch", "previews"):
+        """Removes what is half done, and what belongs to no job in `films`; never a file that is not the service's."""
+        for folder in ("scratch", "previews", "films"):
             for path in (self.root / folder).iterdir():
-                path.unlink()
-        for path in (self.root / "films").iterdir():
-            if path.stem not in films:
-                path.unlink()
+                done = folder == "films" and path.stem in films
+                if not done and _OWN_NAME.match(path.name) and path.is_file():
+                    path.unlink()
 
     def remove_film(self, job_id: str) -> None:
         for path in (self.film(job_id), self.poster(job_id), self.preview(job_id)):

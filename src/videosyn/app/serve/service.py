@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -45,8 +46,13 @@ class Service:
         self.folders = Folders(options.data_folder().resolve())
         self.folders.make()
         self._lock = self.folders.lock()
-        self.store = JobStore(self.folders.database)
-        self._writes = JobStore(self.folders.database)
+        try:
+            self.store = JobStore(self.folders.database)
+            self._writes = JobStore(self.folders.database)
+        except sqlite3.DatabaseError as error:
+            raise UserError(
+                f"{self.folders.database} is not this service's ({error}): choose another --data"
+            ) from error
         self._writer = ThreadPoolExecutor(1, "writes")
         self._writes.forgive()
         if waiting := self._writes.give_back():

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import sqlite3
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -64,12 +65,24 @@ class Workers:
                 status = await self._run(place, device, lease)
             except OSError as error:  # no process could be started, or it ended before it was told its setup
                 status = error.errno
+            except Exception:  # whatever it is, a device without a worker serves nobody
+                _log.exception("the worker on %s is lost", device)
+                status = None
             self.states[place] = "lost"
             self.restarts += 1
             pause_s = 1.0 if time.monotonic() - begin > STEADY_S else min(2 * pause_s, LONGEST_PAUSE_S)
             _log.error("the worker on %s ended with status %s; another starts in %.0f s", device, status, pause_s)
-            await write(lambda store, lease=lease: store.give_back(lease))
+            await self._give_back(lease, write)
             await asyncio.sleep(pause_s)
+
+    async def _give_back(self, lease: str, write: Write) -> None:
+        """Tries until the database takes it: otherwise the jobs would count as running for ever."""
+        while True:
+            try:
+                return await write(lambda store: store.give_back(lease))
+            except sqlite3.Error:
+                _log.exception("jobs of a lost worker could not be given back; trying again")
+                await asyncio.sleep(LONGEST_PAUSE_S)
 
     async def _run(self, place: str, device: str, lease: str) -> int | None:
         """One worker's life; it ends when this task is cancelled."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 
@@ -97,7 +98,7 @@ def _open(datasets: Datasets, number: int | None) -> Dataset | str:
 
 def _card(datasets: Datasets, number: int, dataset: Dataset, row: ClipRow) -> str:
     """A thumbnail that opens to the clip, its caption, and every score."""
-    address = f"/studio/datasets/{number}/{row.id}"
+    address = f"/studio/datasets/{number}/{quote(str(row.id), safe='')}"
     picture = '<span class="blank">no picture</span>'
     if datasets.thumbnail(dataset, row).exists():
         picture = f'<img alt="" loading="lazy" src="{address}.jpg">'

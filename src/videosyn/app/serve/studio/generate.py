@@ -123,10 +123,10 @@ def generate_page(service: Service, uploads: Uploads, blocks: gr.Blocks) -> None
             reuse: gr.Button(interactive=True),
             going_on: "",
             going: "",
-            **history(),
+            **await history(),
         }
 
-    def history() -> dict[Any, Any]:
+    async def history() -> dict[Any, Any]:
         jobs = service.store.latest(HISTORY, states=("succeeded",))
         kept = [job for job in jobs if service.folders.poster(job.id).exists()]
         pictures = [(str(service.folders.poster(job.id)), job.request["prompt"]) for job in kept]
@@ -139,7 +139,7 @@ def generate_page(service: Service, uploads: Uploads, blocks: gr.Blocks) -> None
             except ApiProblem as problem:
                 gr.Info(problem.detail)
 
-    def open_film(ids: list[str], event: gr.SelectData) -> dict[Any, Any]:
+    async def open_film(ids: list[str], event: gr.SelectData) -> dict[Any, Any]:
         job = service.store.get(ids[event.index]) if event.index < len(ids) else None
         if job is None:
             return {film: problem_html("that film is not here any more")}
@@ -157,7 +157,7 @@ def generate_page(service: Service, uploads: Uploads, blocks: gr.Blocks) -> None
             **dict(zip(settings.components, sliders)),
         }
 
-    def extend(video_id: str) -> tuple[str, str]:
+    async def extend(video_id: str) -> tuple[str, str]:
         job = service.store.get(video_id)
         if job is None or job.state != "succeeded":
             return "", ""
