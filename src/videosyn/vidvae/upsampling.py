@@ -1,7 +1,7 @@
 """Nearest neighbours upwards and the convolution after them as one step that never makes the larger video.
 
 Where every input position is shown 2 x 2 (x 2) times, a kernel of 3 x 3 x 3 meets each neighbour up to eight times. So
-each of the 4 or 8 output phases is a smaller convolution of the input, its taps sums of the kernel's: 16 or 8 products
+each of the 4 or 8 output phases is a smaller convolution of the input, its taps sums of the kernel's: 12 or 8 products
 per output instead of 27 (with 3 taps in time, or 2). Exact but for rounding: zeros stay the border in space, the first
 frame repeated stays the border in time. Next on the path: `model.py`.
 """
