@@ -27,6 +27,7 @@ class Watched:
         """
         assert self._last is not None, "estimate() is asked for after a step"
         latents, timestep, prediction = self._last
+        prediction = prediction[:, : latents.shape[1]]  # without the learned variance
         time = timestep if timestep.ndim == 2 else timestep[:, None]  # (B, t) or (B, 1)
         if isinstance(self._objective, FlowMatching):
             return latents - per_frame(time / 1000).to(latents.dtype) * prediction

@@ -18,7 +18,11 @@ TOKENS_AT_ONCE = 2048
 """Tokens that go through a branch at once on CPUs, in whole frames or places."""
 
 
-_FUSED = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+_FUSED = (
+    torch.ops.mkldnn._linear_pointwise
+    if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    else None
+)
 """oneDNN's product with the GELU before the result is rounded, as torch's compiler uses it: one pass and error less."""
 
 
@@ -38,6 +42,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         plain = torch.is_grad_enabled() or torch.compiler.is_compiling() or type(self.fc1) is not nn.Linear
+        plain = plain or self.fc1.weight.dtype != x.dtype or bool(self.fc1._forward_pre_hooks)
         if _FUSED is not None and x.device.type == "cpu" and x.dtype == torch.bfloat16 and not plain:
             return self.fc2(_FUSED(x, self.fc1.weight, self.fc1.bias, "gelu", [], self.approximate))
         return self.fc2(F.gelu(self.fc1(x), approximate=self.approximate))

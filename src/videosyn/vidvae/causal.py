@@ -6,7 +6,7 @@ makes and passes along; without one the input is a whole video. Next on the path
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 
 import torch
@@ -26,6 +26,7 @@ class CausalState:
 
     def __init__(self) -> None:
         self._kept: dict[nn.Module, Tensor] = {}
+        self._made: dict[nn.Module, list[Tensor]] = {}
 
     @property
     def num_numbers(self) -> int:
@@ -43,10 +44,23 @@ class CausalState:
     def keep(self, layer: nn.Module, x: Tensor, num_frames: int) -> None:
         """Keeps a copy of the last `num_frames` (0: none, just that a piece was seen) of x (B, C, T, H, W)."""
         last, before = x[:, :, x.shape[2] - num_frames :], self._kept.get(layer)
-        if before is None or before.shape != last.shape or torch.is_grad_enabled():
+        foreign = before is not None and (
+            before.requires_grad
+            or before.dtype != last.dtype
+            or before.is_inference() != torch.is_inference_mode_enabled()
+        )
+        if before is None or before.shape != last.shape or foreign or torch.is_grad_enabled():
             self._kept[layer] = last.clone(memory_format=torch.channels_last_3d)
         else:
             before.copy_(last)  # memory that is there already costs no page faults
+
+    def made(self, layer: nn.Module, make: Callable[[], list[Tensor]]) -> list[Tensor]:
+        """What `make` makes of the layer's weights, made once a video. Without gradients: those are made anew."""
+        if torch.is_grad_enabled():
+            return make()
+        if layer not in self._made:
+            self._made[layer] = make()
+        return self._made[layer]
 
 
 class CausalConv3d(nn.Conv3d):

@@ -28,7 +28,7 @@ class Scratch(threading.local):
         if piece is None or len(piece) < num_bytes:
             self._pieces.pop(name, None)
             with torch.inference_mode(False):  # what is made within it could not be written to outside
-                piece = self._pieces[name] = torch.empty(num_bytes, dtype=torch.uint8)
+                piece = self._pieces[name] = torch.empty(num_bytes, dtype=torch.uint8, device="cpu")
         return piece[:num_bytes].view(like.dtype).view(shape)
 
     def clear(self) -> None:

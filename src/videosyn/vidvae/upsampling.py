@@ -27,7 +27,6 @@ class UpsamplingConv(CausalConv3d):
     def __init__(self, in_channels: int, out_channels: int, time: bool):
         super().__init__(in_channels, out_channels, (3, 3, 3), padding=1)
         self.time = time
-        self._kept: tuple[tuple, list[Tensor]] | None = None
 
     def forward(self, x: Tensor, state: CausalState | None = None, room: int = 0) -> Tensor:
         assert not room  # frames behind a room come from norms, and none stands before this
@@ -40,7 +39,8 @@ class UpsamplingConv(CausalConv3d):
         x = torch.cat([past, x], 2)  # (B, C, past + T, H, W)
         if state is not None:
             state.keep(self, x, num_past)
-        phases = self._phases(x, begins)
+        kernels = self._sums() if state is None else state.made(self, self._sums)
+        phases = self._phases(x, kernels, begins)
         if torch.is_grad_enabled():
             return _stacked([phase for _, phase in phases], begins)
         batch, _, num_frames, height, width = x.shape
@@ -50,29 +50,21 @@ class UpsamplingConv(CausalConv3d):
             y[:, :, frame :: 2 if self.time else 1, row::2, column::2] = phase
         return y
 
-    def _phases(self, x: Tensor, begins: bool) -> Iterator[tuple[tuple[int, int, int], Tensor]]:
+    def _phases(self, x: Tensor, kernels: list[Tensor], begins: bool) -> Iterator[tuple[tuple[int, int, int], Tensor]]:
         """x with its past -> first frame, row and column of each phase, and the phase (B, O, T', H, W)."""
         height, width = x.shape[3:]
-        kernels = iter(self._kernels())
+        next_kernel = iter(kernels)
         for late in (0, 1) if self.time else (0,):
             frame = (late + 1) % 2 if self.time and begins else late
             frames = x[:, :, 1:] if self.time and begins and not late else x  # the first frame is shown once
             for row, column in product((0, 1), repeat=2):
-                kernel = next(kernels)
+                kernel = next(next_kernel)
                 if frames.shape[2] >= kernel.shape[2]:
                     phase = conv3d(frames, kernel, self.bias, (1, 1, 1), 1)  # (B, O, T', H + 1, W + 1)
                     yield (frame, row, column), phase[..., row : row + height, column : column + width]
 
-    def _kernels(self) -> list[Tensor]:
-        """The phases' kernels (O, C, 2 or 3, 2, 2), by time, row, column. Kept while the weights stay as they are."""
-        if torch.is_grad_enabled() or self.weight.is_inference() or torch.compiler.is_compiling():
-            return self._sums()
-        key = (self.weight.data_ptr(), self.weight._version, self.weight.dtype, self.weight.device)
-        if self._kept is None or self._kept[0] != key:
-            self._kept = (key, self._sums())
-        return self._kept[1]
-
     def _sums(self) -> list[Tensor]:
+        """The phases' kernels (O, C, 2 or 3, 2, 2), by time, row, column."""
         kernels = []
         for late in (False, True) if self.time else (None,):
             whole = self.weight.float()  # summed as such: bf16 would round on the way
