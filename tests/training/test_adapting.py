@@ -106,13 +106,16 @@ def test_an_adapter_is_a_file_that_diffusers_reads(tmp_path: Path, model: Path):
     pipe = diffusers.VideoSynDiffusionPipeline.from_pretrained(model, torch_dtype=torch.float32)
     inputs = [torch.randn(1, 4, 2, 4, 4), torch.tensor([500.0]), torch.randn(1, 3, 16)]
     before = pipe.transformer(*inputs).sample
-    pipe.transformer.load_lora_adapter(str(file.parent), prefix="transformer", weight_name=file.name)
+    pipe.load_lora_weights(tmp_path / "run/model")
     after = pipe.transformer(*inputs).sample
     assert (after - before).abs().max() > 1e-4
     name = next(name for name in state if name.endswith("lora_B.weight")).removeprefix("transformer.")
     loaded = dict(pipe.transformer.named_parameters())
     key = next(each for each in loaded if each.replace(".default_0", "").replace(".default", "") == name)
     assert torch.equal(loaded[key], state[f"transformer.{name}"])
+    merged = VideoSynPipeline.from_pretrained(model, device="cpu", dtype="fp32", lora=tmp_path / "run/model")
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    torch.testing.assert_close(merged.vdit(*inputs, mask), after, rtol=0, atol=1e-5)
 
 
 def test_full_fine_tuning_begins_with_any_model_of_any_size(tmp_path: Path, model: Path):

@@ -221,6 +221,7 @@ class Stage:
     data: str | None = None
     clip_fps: float | None = None
     gradient_checkpointing: bool | None = None
+    sequence_parallel: int | None = None
 
 
 @dataclass(frozen=True)
@@ -244,6 +245,9 @@ class DiTTraining(Training):
     """Parts of the run, one after the other, each beginning with the last one's averaged weights: only in the file."""
     text: str = ""
     """Folder or hub id of a T5 encoder, which stays as it is. Empty: a small encoder that is trained along."""
+    sequence_parallel: int = 1
+    """Under torchrun: as many processes compute each clip together, where one alone has not the memory for it. Clips
+    of fewer latent frames than that, such as pictures, are computed one by one, shared by all processes."""
     objective: Literal["flow", "epsilon"] = "flow"
     """flow: velocity of the rectified flow. epsilon: the paper's noise prediction."""
     lora_rank: int = 0
@@ -291,6 +295,10 @@ class DiTTraining(Training):
             raise UserError(f"naming_weight must not be negative, got {self.naming_weight:g}")
         if self.text_steps < 0:
             raise UserError(f"text_steps must not be negative, got {self.text_steps}")
+        if self.sequence_parallel < 1:
+            raise UserError(f"sequence_parallel must be at least 1, got {self.sequence_parallel}")
+        if self.sequence_parallel > 1 and self.naming_weight:
+            raise UserError("naming_weight reads whole clips, which sequence_parallel divides: leave one of them out")
         if self.lora_rank < 0:
             raise UserError(f"lora_rank must not be negative, got {self.lora_rank}")
         if self.lora_rank and not self.init:
