@@ -551,7 +551,7 @@ def test_adapters_that_do_not_fit_are_refused_and_leave_the_model_as_it_was(tiny
     name = "transformer.blocks.0.mlp.fc1.lora_A.weight"
     cases = {
         "1 keys foreign .text_encoder.x": {**state, "text_encoder.x": torch.zeros(2)},
-        "1 keys foreign .transformer.blocks.9.mlp.fc1": {**state, name.replace("0", "9"): state[name]},
+        "1 keys foreign .transformer.blocks.9.mlp.fc1": {**state, name.replace("0", "9"): state[name].clone()},
         f"1 keys missing .{name}": {key: value for key, value in state.items() if key != name},
         "2 keys of another shape": {**state, name: state[name][:, :-1].contiguous()},
         "is empty": {},

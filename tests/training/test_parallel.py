@@ -52,7 +52,7 @@ def losses(folder: Path, name: str = "loss") -> list[float]:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One process: `muon`, `adamw`. Two: `muon2`, `fsdp2` (in two goes), `muon-team` and `fsdp-team`, which share each
-    clip, and `more`, begun by one, continued by two.
+    clip, and `more`, begun by one, continued by two. Four: `teams`, two of them.
     """
     folder = tmp_path_factory.mktemp("parallel")
     torch.manual_seed(0)
@@ -78,11 +78,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         options(folder, "fsdp3", max_steps=6, decay_fraction=0.0, **fsdp),
         options(folder, "fsdp6", max_steps=6, decay_fraction=0.0, gradient_checkpointing=True, **fsdp),
     ]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
-    program = [sys.executable, "-c", RUN, json.dumps(listed)]
-    done = subprocess.run([*launch, *program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    launch(2, listed)
+    launch(4, [options(folder, "teams", sequence_parallel=2)])
     return folder
+
+
+def launch(processes: int, runs: list[dict]) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    program = ["--no-python", sys.executable, "-c", RUN, json.dumps(runs)]
+    done = subprocess.run([*torchrun, *program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.slow
@@ -92,9 +97,9 @@ def test_two_processes_have_the_loss_curve_of_one(runs: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("team", "alone"), [("muon-team", "muon"), ("fsdp-team", "adamw")])
-def test_two_processes_that_share_each_clip_have_the_loss_curve_of_one(runs: Path, team: str, alone: str):
-    """Clips of two latent frames are divided; pictures go to one process or the other."""
+@pytest.mark.parametrize(("team", "alone"), [("muon-team", "muon"), ("fsdp-team", "adamw"), ("teams", "muon")])
+def test_processes_that_share_each_clip_have_the_loss_curve_of_one(runs: Path, team: str, alone: str):
+    """Clips of two latent frames are divided by a team of two; pictures go to one process or another."""
     assert losses(runs / team) == pytest.approx(losses(runs / alone), rel=1e-5)
     assert losses(runs / team, "gradient_norm") == pytest.approx(losses(runs / alone, "gradient_norm"), rel=1e-4)
     buckets = [line for line in (runs / team / "metrics.jsonl").read_text().splitlines() if "loss/1x32x32" in line]

@@ -133,7 +133,7 @@ def _counts(
 ) -> tuple[list[tuple[int | None, int | None]], list[str]]:
     """Clips and pieces of each bucket, and lines about what is left out."""
     if options.data:
-        footage = read_footage(Path(options.data), with_captions)
+        footage = read_footage(options.data, with_captions)
         windows = fit_windows(footage, buckets, Fitting(options.clip_fps, options.max_windows, options.max_crop))
         counts: list[tuple[int | None, int | None]] = [
             (len({each.clip for each in some}), len(some)) for some in windows.of.values()

@@ -94,7 +94,8 @@ class Training:
     wandb: str = ""
     """Also sends the figures to this project of wandb. Empty: does not."""
     data: str = ""
-    """Folder of captioned clips: a curated dataset, any VideoFolder, or *.tar shards. Empty: clips of the world."""
+    """Folder of captioned clips: a curated dataset, any VideoFolder, or *.tar shards; or its fsspec URL, such as
+    s3://bucket/dataset. Empty: clips of the world."""
     clip_fps: float = 0.0
     """Frames a second taken from the clips of `data`; 0: all frames."""
     max_windows: int = 4
