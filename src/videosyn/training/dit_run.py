@@ -61,6 +61,7 @@ def train_dit(options: DiTTraining, processes: Processes, device: torch.device, 
         )
     dit_step.check_buckets(parse_buckets(options.buckets), vae, config.patch_size, options.sequence_parallel)
     team = processes.team(options.sequence_parallel)
+    dit_step.check_shared_by(options, vae, config.patch_size, processes.count)
     objective = objective_of(options)
     if isinstance(objective, EpsilonDDPM) and find_spec("diffusers") is None:
         raise UserError("sample sheets of the epsilon objective need diffusers: pip install 'videosyn[diffusers]'")

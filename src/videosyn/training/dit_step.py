@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from videosyn.core.errors import UserError
 from videosyn.core.model_folder import load_strict
 from videosyn.core.shapes import check_num_frames, check_size
-from videosyn.dataset.batches import LatentBatch, Share, batch_sizes, plan_batch
+from videosyn.dataset.batches import LatentBatch, Share, batch_sizes, check_shared, plan_batch
 from videosyn.dataset.buckets import Bucket, parse_buckets
 from videosyn.dataset.footage_batches import FootageBatch
 from videosyn.dataset.latent_cache import encode_frames
@@ -305,6 +305,17 @@ def check_buckets(
             f"longest have {longest}: choose fewer, or add a bucket of "
             f"{1 + vae.time_factor * (sequence_parallel - 1)} frames"
         )
+
+
+def check_shared_by(options: DiTTraining, vae: VidVAE | VidVAEConfig, patch_size: int, processes: int) -> None:
+    """A UserError where so many processes cannot share a batch of each bucket."""
+
+    def shares(bucket: Bucket) -> int:
+        divided = is_divided(latent_size(bucket, vae), patch_size, options.sequence_parallel)
+        return processes // (options.sequence_parallel if divided else 1)
+
+    buckets = parse_buckets(options.buckets)
+    check_shared(buckets, dit_batch_sizes(options, buckets, vae, patch_size), shares)
 
 
 def is_divided(size: Sequence[int], patch_size: int, team_size: int) -> bool:

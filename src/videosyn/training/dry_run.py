@@ -13,12 +13,19 @@ from videosyn.core.config import load_json
 from videosyn.core.memory import available_cpu_bytes
 from videosyn.core.model_folder import CONFIG_NAME
 from videosyn.core.runtime import pick_device, pick_dtype
-from videosyn.dataset.batches import batch_sizes
+from videosyn.dataset.batches import batch_sizes, check_shared
 from videosyn.dataset.buckets import Bucket, counts_by_share, parse_buckets
 from videosyn.dataset.footage import read_footage
 from videosyn.dataset.windows import Fitting, fit_windows
 from videosyn.training.dit_run import frozen_text, vdit_config
-from videosyn.training.dit_step import check_buckets, dit_batch_sizes, is_divided, latent_size, tokens_of
+from videosyn.training.dit_step import (
+    check_buckets,
+    check_shared_by,
+    dit_batch_sizes,
+    is_divided,
+    latent_size,
+    tokens_of,
+)
 from videosyn.training.memory import count_parameters, predicted_bytes, state_bytes, vae_kept_bytes, vdit_kept_bytes
 from videosyn.training.options import DiTTraining, Training, VAETraining
 from videosyn.training.run import preset
@@ -80,6 +87,7 @@ def dit_table(options: DiTTraining, config: VDiTConfig) -> tuple[list[Row], list
     if options.lora_rank:
         trained = matrices = 0
     processes = max(int(os.environ.get("WORLD_SIZE", "1")), team)
+    check_shared_by(options, vae, config.patch_size, processes)
     shards = processes if options.parallel == "fsdp" else 1
     state = state_bytes(trained, matrices, dtype.itemsize, options.optimizer == "muon", shards)
     text_tokens = T5_TOKENS if frozen_text(options) else NANO_TOKENS
@@ -112,6 +120,7 @@ def vae_table(options: VAETraining) -> tuple[list[Row], list[str]]:
     sizes = batch_sizes(buckets, whole, options.max_batch_size, lambda bucket: bucket.volume)
     state = state_bytes(*count_parameters(lambda: VidVAE(config)), dtype.itemsize, options.optimizer == "muon")
     processes = int(os.environ.get("WORLD_SIZE", "1"))
+    check_shared(buckets, sizes, lambda _: processes)
     rows = []
     for bucket, count, size in zip(buckets, counts, sizes):
         kept = vae_kept_bytes(

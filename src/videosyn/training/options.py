@@ -180,6 +180,8 @@ class VAETraining(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.parallel == "fsdp":
+            raise UserError("parallel fsdp divides VDiTs; a VidVAE fits into every process: use ddp")
         self.crop_buckets()
         for name in ("perceptual_weight", "adversarial_weight"):
             if getattr(self, name) < 0:

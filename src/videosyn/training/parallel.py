@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 import torch
@@ -26,6 +27,9 @@ from videosyn.core.errors import UserError
 from videosyn.dataset.batches import Share
 
 Parallel = Literal["ddp", "fsdp"]
+PATIENCE = timedelta(hours=24)
+"""How long processes wait for each other: one may fill a cache or draw sheets meanwhile. torchrun ends them all at once
+where one has died, so this only bounds a wait for one that hangs."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def processes(device: torch.device, parallel: Parallel) -> Iterator[tuple[Proces
         torch.cuda.set_device(device)
     began = not dist.is_initialized()
     if began:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), parallel), device
     finally:
