@@ -121,8 +121,9 @@ def test_a_vision_language_model_says_the_same_twice_and_sees_the_frames(tmp_pat
     assert "Describe" not in first.caption.split()[:1]
     assert stage.process(clip, work) == first
     seen = []
-    generate = stage.captioner._model.generate
-    stage.captioner._model.generate = lambda **given: seen.append(given) or generate(**given)
+    model = stage.captioner._model._model
+    generate = model.generate
+    model.generate = lambda **given: seen.append(given) or generate(**given)
     stage.process(clip, work)
     assert seen[0]["pixel_values"].shape[0] == 2
 
@@ -133,5 +134,5 @@ def test_a_clip_without_frames_gets_no_caption(tmp_path, model):
 
 
 def test_what_is_no_captioner_is_a_users_error(tmp_path):
-    with pytest.raises(UserError, match=r"captions.captioner must be none, sidecar, or"):
+    with pytest.raises(UserError, match="a captioner must be nano, a folder of train captioner, or"):
         stage_of(str(tmp_path))
