@@ -81,7 +81,11 @@ def _load(kind: str, name: str, field: str) -> Any:
     import transformers
 
     if kind == "AutoModel":
-        config = transformers.AutoConfig.from_pretrained(name)
+        try:
+            config = transformers.AutoConfig.from_pretrained(name)
+        except (OSError, ValueError) as error:
+            line = str(error).strip().splitlines()[0]
+            raise UserError(f"{field}: cannot load {name!r} ({line}): give a folder or a hub id of weights") from error
         halves = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
         kind = halves.get(config.model_type.removesuffix("_vision_model"), kind)
     others = ("text_model.", "logit_", "text_projection", "visual_projection")
