@@ -133,7 +133,7 @@ def test_what_fits_better_is_likelier(tiny, tmp_path: Path):
     save_captioner(tmp_path / "model", tiny)
     captioner = MemoryCaptioner(tmp_path / "model", device="cpu", dtype="fp32")
     clips, texts = np.stack([clip(1), clip(2)]), ["a red ball", "a blue cube spins"]
-    scores = captioner.log_likelihood(clips, texts, "describe")
+    scores = captioner.log_likelihood(clips, texts)
     memory = watched(tiny, *clips)
     np.testing.assert_allclose(-scores, tiny.likelihood(memory, ["describe"] * 2, texts).detach().numpy(), atol=1e-5)
 

@@ -24,6 +24,7 @@ from videosyn.sampling.model_index import ModelIndex, find_model, is_foreign
 if TYPE_CHECKING:
     import numpy as np
 
+    from videosyn.sampling.best_of import BestOf
     from videosyn.sampling.foreign import ForeignPipeline
     from videosyn.sampling.model_index import Defaults
     from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline
@@ -63,6 +64,8 @@ def run(config: GenerateConfig) -> None:
 
     with contextlib.ExitStack() as stack:
         pipeline = _open(folder, config, stack)
+        if config.best_of > 1:
+            pipeline = _choosing(pipeline, config)
         output = _films(pipeline, prompts, config, settings | cheaper, given)
     if rank() > 0:
         return
@@ -70,12 +73,13 @@ def run(config: GenerateConfig) -> None:
         _say(note)
     shared = {"model": config.model, **settings, **cheaper, "negative": config.negative}
     shared |= {"memory": config.memory} if config.memory != "full" else {}
+    shared |= {"best_of": config.best_of, "captioner": config.captioner} if config.best_of > 1 else {}
     shared |= {name: str(getattr(config, name)) for name in given}
     _write(paths, output, shared)
 
 
 def _films(
-    pipeline: VideoSynPipeline | ForeignPipeline,
+    pipeline: VideoSynPipeline | ForeignPipeline | BestOf,
     prompts: list[str],
     config: GenerateConfig,
     settings: dict[str, Any],
@@ -120,6 +124,17 @@ def _open(folder: Path, config: GenerateConfig, stack: contextlib.ExitStack) -> 
         stack.enter_context(joined(device))
         pipeline.vdit.process_group = dist.group.WORLD
     return pipeline
+
+
+def _choosing(pipeline: VideoSynPipeline | ForeignPipeline, config: GenerateConfig) -> BestOf:
+    """Imports transformers."""
+    from videosyn.captioner.clip_captioner import MemoryCaptioner, open_captioner
+    from videosyn.sampling.best_of import BestOf
+
+    captioner = open_captioner(config.captioner, config.device, config.dtype)
+    if not isinstance(captioner, MemoryCaptioner):
+        raise UserError(f"best-of needs a captioner of ours, and {config.captioner} is none: use nano")
+    return BestOf(pipeline, captioner, config.best_of)
 
 
 def _check_foreign(config: GenerateConfig) -> None:

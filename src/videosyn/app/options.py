@@ -54,6 +54,10 @@ class GenerateConfig:
     """How strongly the prompt pulls; 1 switches guidance off."""
     guidance_interval: Annotated[tuple[float, float] | None, arg(metavar="LOW HIGH")] = None
     """Times between 0, clean, and 1, noise, at which to guide; steps outside cost half."""
+    best_of: int = 1
+    """Films made for each one, of which a captioner chooses the one that the prompt tells best."""
+    captioner: str = "nano"
+    """Who chooses: the shipped captioner, or a folder that `train captioner` wrote."""
     negative: Annotated[str | None, arg(metavar="TEXT")] = None
     """What the film should not show."""
     seed: int = 0
@@ -94,6 +98,8 @@ class GenerateConfig:
             raise UserError(f"fps must lie above 0 and up to 240, got {self.fps:g}: use 8")
         if self.guidance is not None and self.guidance < 0:
             raise UserError(f"guidance must not be negative, got {self.guidance:g}: use 1 or more")
+        if self.best_of < 1:
+            raise UserError(f"best-of must be at least 1, got {self.best_of}: use 4")
         if self.guidance_interval is not None:
             low, high = self.guidance_interval
             if not 0 <= low <= high <= 1:

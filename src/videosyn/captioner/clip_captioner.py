@@ -100,15 +100,19 @@ class MemoryCaptioner:
         when = torch.linspace(0, 1, clips.shape[1]).expand(len(clips), -1) if times is None else torch.tensor(times)
         return self._see(torch.from_numpy(np.ascontiguousarray(clips)), when.float(), None)
 
-    def log_likelihood(self, clips: np.ndarray, prompts: Sequence[str], asked: str) -> np.ndarray:
+    def log_likelihood(
+        self, clips: np.ndarray, texts: Sequence[str], times: Sequence[Sequence[float]] | None = None
+    ) -> np.ndarray:
         """How well texts tell clips, uint8 (B, T, H, W, 3): the mean log-likelihood of a text's tokens (B,), nats.
 
-        asked: the prompt after which such texts come.
+        The captioner is asked to retell, where it was trained to, so that any phrasing may be likely.
         """
         import torch
 
+        config = self.model.config
+        asked = config.retelling or config.prompt
         with torch.inference_mode():
-            losses = self.model.likelihood(self.watch(clips), [asked] * len(prompts), prompts)
+            losses = self.model.likelihood(self.watch(clips, times), [asked] * len(texts), texts)
         return -losses.float().cpu().numpy()
 
     def _go_on(self, held: list[np.ndarray], seen: int, num_frames: int, memory: Tensor | None) -> Tensor:

@@ -41,7 +41,8 @@ def train_captioner(options: CaptionerTraining, processes: Processes, device: to
     for part in options.frozen:
         getattr(model, part).requires_grad_(False)
     prompt = options.prompt or model.config.prompt
-    model.config = replace(model.config, prompt=prompt)
+    retelling = "" if options.data or not options.retelling_share else options.retelling
+    model.config = replace(model.config, prompt=prompt, retelling=retelling)
     decoders = Decoders(options.workers if source else 0)
     try:
         clips, own, held_out = _clips(options, source, buckets, model, prompt, processes, decoders)
