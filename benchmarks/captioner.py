@@ -3,8 +3,8 @@
     python benchmarks/captioner.py [--captioner nano] [--clips 128] [--few 16] [--many 1000]
 
 Speed: clips of 17 frames, 96x96, as mp4 files, decoded and captioned by `videosyn caption` in this process, and of the
-model alone. Memory: the peak of a process that watches every frame (`--every-frame`) of a film of many frames, over that
-of few.
+model alone. Memory: the peak of a process that watches every frame (`--every-frame`) of a film of many frames, over
+that of few.
 """
 
 from __future__ import annotations

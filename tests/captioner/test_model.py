@@ -143,6 +143,12 @@ def test_a_folder_that_holds_no_captioner_is_a_users_error(tmp_path: Path):
         open_captioner(str(tmp_path))
 
 
+def test_without_transformers_a_user_is_told_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'videosyn\[caption\]'"):
+        open_captioner("nano")
+
+
 def test_the_papers_size_has_the_papers_shapes_and_parameters():
     config = presets.PAPER
     with torch.device("meta"):

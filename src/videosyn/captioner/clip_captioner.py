@@ -135,8 +135,12 @@ def open_captioner(name: str, device: str = "auto", dtype: str = "auto", max_tok
 
     max_tokens: longest answer of a vision language model; a captioner of ours has its own.
     """
+    from importlib.util import find_spec
+
     from videosyn.captioner.storage import is_captioner
 
+    if find_spec("transformers") is None:
+        raise UserError("a captioner needs transformers: pip install 'videosyn[caption]'")
     if (shipped := shipped_captioner(name)) is not None:
         if not shipped.is_dir():
             raise UserError(f"the captioner {name!r} is not in this installation: install videosyn again")
