@@ -1,6 +1,6 @@
 """`videosyn evaluate ablation`: what time compression, and divide and merge, cost and save.
 
-Next on the path: `variants.py` (what is counted), `probe.py` (what is measured), `quality.py` (what is kept).
+Next on the path: `variants.py` and `counted.py` (what is counted), `probe.py` (what is measured), `quality.py` (what is kept).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from videosyn.evaluation.ablation.counted import vae_operations
 from videosyn.evaluation.ablation.options import BLOCKS, AblationConfig
 from videosyn.evaluation.ablation.probe import Cost, Job, measure
 from videosyn.evaluation.ablation.quality import DIVIDED, WITH, WITHOUT, Kept, films, reconstructions
@@ -19,6 +20,7 @@ from videosyn.evaluation.compare.paired import difference
 from videosyn.evaluation.document import Chart, Document, Table, publish, said, said_with, settings_of
 from videosyn.evaluation.footage import Shape
 from videosyn.evaluation.plots import whiskers
+from videosyn.sampling.fitting import VDIT_TENSORS
 from videosyn.vdit.presets import XL
 
 PAPER_LOSS_DB = 37.59 - 33.83
@@ -29,7 +31,7 @@ MIB = 2**20
 def run(config: AblationConfig) -> dict[str, Any]:
     """Counts, measures, writes report.json and report.html, and returns the report's data."""
     document = Document("Ablation of the compression", settings_of(config))
-    _count(document)
+    _count(config, document)
     if config.cost:
         _cost(config, document)
     if config.compressed:
@@ -38,18 +40,31 @@ def run(config: AblationConfig) -> dict[str, Any]:
     return document.data
 
 
-def _count(document: Document) -> None:
+def _count(config: AblationConfig, document: Document) -> None:
     rows, data = [], {}
-    for word in PAPER_SHAPES:
+    jobs = [(word, variant) for word in PAPER_SHAPES for variant in (VARIANTS[0], VARIANTS[1])]
+    for word, variant in tqdm(jobs, unit="shape", disable=None if config.cost else True, file=sys.stderr):
         shape = Shape.parse(word)
-        for variant in (VARIANTS[0], VARIANTS[1]):
-            tokens, operations = variant.num_tokens(shape), variant.operations(shape, XL)
-            latents = "x".join(map(str, variant.latents(shape)))
-            short = variant.name.split(",")[0]
-            rows.append((word, short, latents, f"{tokens:,}", f"{operations / 1e12:,.1f}"))
-            data.setdefault(word, {})[short] = {"tokens": tokens, "operations": operations}
-    head = ("clip", "VAE", "latents", "tokens", "TFLOP a step")
-    note = "Of the paper's VDiT (28 blocks of 1152), one video, without guidance: weights and attention, by formula."
+        tokens, operations = variant.num_tokens(shape), variant.operations(shape, XL)
+        memory = tokens * VDIT_TENSORS * XL.width * 2
+        latents = "x".join(map(str, variant.latents(shape)))
+        short = variant.name.split(",")[0]
+        figures = {"tokens": tokens, "operations": operations, "vdit_bytes": memory}
+        cells = [f"{tokens:,}", f"{operations / 1e12:,.1f}", f"{memory / 2**30:,.2f}"]
+        if config.cost:
+            encode, decode = vae_operations(shape, variant.time_factor)
+            figures |= {"encode_operations": encode, "decode_operations": decode}
+            cells += [f"{encode / 1e12:,.1f}", f"{decode / 1e12:,.1f}"]
+        rows.append((word, short, latents, *cells))
+        data.setdefault(word, {})[short] = figures
+    head = ("clip", "VAE", "latents", "tokens", "TFLOP a step", "VDiT's memory, GiB")
+    head += ("TFLOP to encode", "TFLOP to decode") if config.cost else ()
+    note = (
+        "Of the paper's models, one video. The VDiT (28 blocks of 1152) without guidance: weights and attention, by "
+        f"formula; its working memory in 16 bits: at most {VDIT_TENSORS} tensors of its tokens at once."
+    )
+    if config.cost:
+        note += " The VidVAE's convolutions and products, whole, as torch counts them."
     document.tables.append(Table("Counted", head, rows, note))
     document.data["counted"] = data
 
