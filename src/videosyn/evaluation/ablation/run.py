@@ -1,6 +1,7 @@
 """`videosyn evaluate ablation`: what time compression, and divide and merge, cost and save.
 
-Next on the path: `variants.py` and `counted.py` (what is counted), `probe.py` (what is measured), `quality.py` (what is kept).
+Next on the path: `variants.py` and `counted.py` (what is counted), `probe.py` (what is measured), `quality.py` (what is
+kept).
 """
 
 from __future__ import annotations
