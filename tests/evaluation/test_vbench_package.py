@@ -47,6 +47,14 @@ def test_flickering_reads_colours_as_the_package_does_whatever_the_file_says(tmp
     assert flickering(frames_of(film)) == pytest.approx(by_709, abs=0.003)
 
 
+def test_flickering_is_1_for_frozen_frames_and_falls_where_they_are_shuffled():
+    slide = [np.roll(np.tile(np.arange(64, dtype=np.uint8)[None, :, None], (8, 1, 3)), step, 1) for step in range(9)]
+    shuffled = [slide[place] for place in (4, 0, 7, 2, 8, 1, 5, 3, 6)]
+    assert flickering(slide[:1] * 9) == 1
+    assert flickering(shuffled) < flickering(slide) < 1
+    assert flickering(slide) == pytest.approx(1 - (63 + 63) / 64 / 255)  # each column one level, the seam 63
+
+
 @pytest.mark.parametrize(
     ("stderr", "told"),
     [

@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from videosyn.core.runtime import pick_device, pick_dtype
 from videosyn.evaluation.ablation.counted import vae_operations
 from videosyn.evaluation.ablation.options import BLOCKS, AblationConfig
 from videosyn.evaluation.ablation.probe import Cost, Job, measure
@@ -72,6 +73,10 @@ def _count(config: AblationConfig, document: Document) -> None:
 
 def _cost(config: AblationConfig, document: Document) -> None:
     jobs = [(word, variant) for word in config.cost_shapes for variant in VARIANTS]
+    device = pick_device(config.device)
+    numbers = f"{str(pick_dtype(config.dtype, device)).removeprefix('torch.')} on {device.type}"
+    cpu, unit = ("cpu_", "CPU s") if device.type == "cpu" else ("", "s")
+    keys = (f"vdit_{cpu}seconds_a_step", f"encode_{cpu}seconds", f"decode_{cpu}seconds")
     rows, data = [], {}
     vdit: dict[tuple[str, int], Cost] = {}
     for word, variant in tqdm(jobs, unit="variant", disable=None, file=sys.stderr):
@@ -79,31 +84,37 @@ def _cost(config: AblationConfig, document: Document) -> None:
         if key not in vdit:  # tokens are the same whichever way the VAE goes
             vdit[key] = measure(_job(config, "vdit", variant, shape))
         encode, decode = (measure(_job(config, what, variant, shape)) for what in ("encode", "decode"))
-        step = vdit[key].seconds * BLOCKS / config.depth
+        scale = BLOCKS / config.depth
         figures = {
             "tokens": variant.num_tokens(shape),
-            "vdit_seconds_a_step": step,
+            "vdit_seconds_a_step": vdit[key].seconds * scale,
+            "vdit_cpu_seconds_a_step": vdit[key].cpu_seconds * scale,
             "vdit_peak_bytes": vdit[key].peak_bytes,
             "vdit_weight_bytes": vdit[key].weight_bytes * BLOCKS // config.depth,
             "encode_seconds": encode.seconds,
+            "encode_cpu_seconds": encode.cpu_seconds,
             "decode_seconds": decode.seconds,
+            "decode_cpu_seconds": decode.cpu_seconds,
             "vae_peak_bytes": max(encode.peak_bytes, decode.peak_bytes),
         }
         data.setdefault(word, {})[variant.name] = figures
-        cells = (f"{figures['tokens']:,}", said(step, 2), said(encode.seconds, 2), said(decode.seconds, 2))
+        cells = (f"{figures['tokens']:,}", *(said(figures[key], 2) for key in keys))
         memory = (f"{vdit[key].peak_bytes / MIB:,.0f}", f"{figures['vae_peak_bytes'] / MIB:,.0f}")
         rows.append((word, variant.name, *cells, *memory))
-    head = ("clip", "VAE", "tokens", "VDiT, s a step", "encode, s", "decode, s", "VDiT's peak, MiB", "VAE's peak, MiB")
+    head = ("clip", "VAE", "tokens", f"VDiT, {unit} a step", f"encode, {unit}", f"decode, {unit}")
+    head += ("VDiT's peak, MiB", "VAE's peak, MiB")
     scaled = f"VDiT's seconds are scaled from {config.depth} of {BLOCKS} blocks. " if config.depth < BLOCKS else ""
-    note = f"{scaled}Peaks are above the weights. Random weights, one measurement each, a process each."
-    document.tables.append(Table("Measured at the paper's size", head, rows, note))
+    note = (
+        f"{scaled}In {numbers}. Peaks are above the weights. Random weights, one measurement each, a process each; "
+        "at small shapes what is done once, whatever the shape, weighs more than at the paper's."
+    )
+    document.tables.append(Table("Measured, models of the paper's size", head, rows, note))
     document.data["measured"] = data
     for word, of in data.items():
-        for key, unit in (("vdit_seconds_a_step", "s a step"), ("vae_peak_bytes", "MiB")):
-            scale = MIB if unit == "MiB" else 1
+        plots = ((keys[0], "VDiT's time", f"{unit} a step", 1), ("vae_peak_bytes", "The VAE's peak memory", "MiB", MIB))
+        for key, what, said_in, scale in plots:
             points = {name: (each[key] / scale,) * 3 for name, each in of.items()}
-            what = "VDiT's time" if unit != "MiB" else "The VAE's peak memory"
-            document.charts.append(Chart(f"{what}, {word}", whiskers(points, unit)))
+            document.charts.append(Chart(f"{what}, {word}", whiskers(points, said_in)))
 
 
 def _job(config: AblationConfig, what: Any, variant: Variant, shape: Shape) -> Job:
