@@ -12,6 +12,7 @@ import dataclasses
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,10 @@ STOPPED = 3
 """Exit code of a run that was asked to leave."""
 
 
-def run_vae(options: VAETraining) -> str:
+def run_vae(options: VAETraining, clock: Callable[[], float] = time.monotonic) -> str:
     """Trains a VidVAE, then measures its latents' mean and spread -> "finished", or "stopped" when asked to leave.
 
-    The model is in `options.out`/model. Calling it again continues.
+    The model is in `options.out`/model. Calling it again continues. clock: what `max_minutes` counts, in seconds.
     """
     tune()
     if options.dry_run:
@@ -42,7 +43,7 @@ def run_vae(options: VAETraining) -> str:
     with processes(device, options.parallel) as (all_of_us, own_device):
         from videosyn.training.vae_run import train_vae
 
-        return train_vae(options, all_of_us, own_device, dtype)
+        return train_vae(options, all_of_us, own_device, dtype, clock)
 
 
 def run_dit(options: DiTTraining) -> str:
