@@ -6,7 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from videosyn import __version__
 from videosyn.app.cli import COMMANDS, run
@@ -69,6 +71,26 @@ def test_cheaper_ways_change_the_film_and_are_kept_in_the_file(command, tmp_path
         settings = json.loads(read_metadata(tmp_path / "film.webp")["settings"])
         assert settings[name] == (values if len(values) > 1 else values[0])
         assert not np.array_equal(read_video(tmp_path / "film.webp")[0], plain)
+
+
+def test_an_adapter_changes_the_film_by_its_scale_and_is_named_in_the_file(command, tiny_folder, tmp_path, capsys):
+    layer = "transformer.blocks.0.mlp.fc1.lora"
+    weight = load_file(next((tiny_folder / "transformer").glob("*.safetensors")))["blocks.0.mlp.fc1.weight"]
+    halves = {f"{layer}_A.weight": torch.randn(2, weight.shape[1]), f"{layer}_B.weight": torch.randn(len(weight), 2)}
+    save_file(halves, tmp_path / "pytorch_lora_weights.safetensors")
+    films = {}
+    for name, words in {"plain": (), "none": ("--lora-scale", "0"), "full": ()}.items():
+        lora = () if name == "plain" else ("--lora", str(tmp_path))
+        assert command(PROMPT, "-o", f"{name}.png", *lora, *words) == 0
+        films[name] = np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB"))
+    assert (films["plain"] == films["none"]).all()
+    assert (films["plain"] != films["full"]).any()
+    assert json.loads(read_metadata(tmp_path / "full.png")["settings"])["lora"] == str(tmp_path)
+    capsys.readouterr()
+    save_file({f"{layer}_A.weight": torch.randn(2, 3)}, tmp_path / "other.safetensors")
+    assert command(PROMPT, "-o", "no.png", "--lora", str(tmp_path / "other.safetensors")) == 2
+    assert "is no adapter for this model: 1 keys missing" in capsys.readouterr().err
+    assert not (tmp_path / "no.png").exists()
 
 
 def test_prompts_come_from_a_file_one_a_line(command, tmp_path):

@@ -79,6 +79,7 @@ def test_training_on_the_world_loads_neither_pyav_nor_diffusers_nor_transformers
         ("max_steps: 1\naccumulate: 0", "accumulate"),
         ("max_steps: 1\nadversarial_start: 2", "adversarial_start"),
         ("max_steps: 1\non_broken: ignore", "on_broken"),
+        ("max_steps: 1\nparallel: fsdp", "use ddp"),
     ],
 )
 def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, says: str):
@@ -102,6 +103,8 @@ def test_a_missing_file_is_named(tmp_path: Path):
         ("stages: [{name: a, max_steps: 1, bucket: [1x8x8]}]", "unknown key 'bucket'"),
         ("max_steps: 1\nlora_rank: 4", "set init"),
         ("max_steps: 1\ndata: x\nthing_weight: 2", "lessons of the world"),
+        ("max_steps: 1\nsequence_parallel: 0", "at least 1, got 0"),
+        ("max_steps: 1\nsequence_parallel: 2\nnaming_weight: 0.1", "reads whole clips"),
     ],
 )
 def test_a_wrong_file_for_a_vdit_gets_one_line(tmp_path: Path, text: str, says: str):

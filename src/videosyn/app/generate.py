@@ -74,6 +74,7 @@ def run(config: GenerateConfig) -> None:
     shared = {"model": config.model, **settings, **cheaper, "negative": config.negative}
     shared |= {"memory": config.memory} if config.memory != "full" else {}
     shared |= {"best_of": config.best_of, "captioner": config.captioner} if config.best_of > 1 else {}
+    shared |= {"lora": str(config.lora), "lora_scale": config.lora_scale} if config.lora is not None else {}
     shared |= {name: str(getattr(config, name)) for name in given}
     _write(paths, output, shared)
 
@@ -117,7 +118,9 @@ def _open(folder: Path, config: GenerateConfig, stack: contextlib.ExitStack) -> 
     from videosyn.sampling.pipeline import VideoSynPipeline
 
     device = own_device(config.device)
-    pipeline = VideoSynPipeline.from_pretrained(folder, device=device, dtype=config.dtype, memory=config.memory)
+    pipeline = VideoSynPipeline.from_pretrained(
+        folder, device, config.dtype, config.memory, config.lora, config.lora_scale
+    )
     if num_processes() > 1:
         import torch.distributed as dist
 
@@ -140,7 +143,7 @@ def _choosing(pipeline: VideoSynPipeline | ForeignPipeline, config: GenerateConf
 def _check_foreign(config: GenerateConfig) -> None:
     if num_processes() > 1:
         raise UserError(f"several processes work with VideoSyn models alone: {config.model} is none")
-    for flag in ("image", "extend", "last_image", "sampler", "guidance_interval", "shift"):
+    for flag in ("image", "extend", "last_image", "sampler", "guidance_interval", "shift", "lora"):
         if getattr(config, flag) is not None:
             raise UserError(f"--{flag.replace('_', '-')} works with VideoSyn models alone: {config.model} is none")
     if config.memory != "full":

@@ -40,6 +40,10 @@ class GenerateConfig:
     """A picture that the film ends with."""
     model: str = "nano"
     """The shipped model, a model folder, or an id on the Hugging Face hub."""
+    lora: Annotated[Path | None, arg(metavar="FILE")] = None
+    """A LoRA file for this model, or its folder, such as RUN/model of `train dit --lora-rank`."""
+    lora_scale: float = 1.0
+    """How strongly it acts; 0 not at all."""
     frames: Annotated[int | None, arg(metavar="INT")] = None
     """Frames a film, 1 + 4k."""
     height: Annotated[int | None, arg(metavar="INT")] = None

@@ -18,6 +18,7 @@ from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.diffusion.flow import FlowMatching
 from videosyn.diffusion.guidance import Guidance
 from videosyn.diffusion.objective import per_frame
+from videosyn.sampling.adapter import read_adapter
 from videosyn.sampling.block_cache import maybe_cached_blocks
 from videosyn.sampling.fitting import Fit, fit, no_memory_means_user_error
 from videosyn.sampling.given import given_frames
@@ -74,16 +75,24 @@ class VideoSynPipeline:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | os.PathLike = "nano", device: str = "auto", dtype: str = "auto", memory: str = "full"
+        cls,
+        name: str | os.PathLike = "nano",
+        device: str = "auto",
+        dtype: str = "auto",
+        memory: str = "full",
+        lora: str | os.PathLike | None = None,
+        lora_scale: float = 1.0,
     ) -> VideoSynPipeline:
         """The shipped model "nano", a folder, or a hub id. Strict: all weights fit, or a UserError.
 
         dtype: "auto" is bf16 on CUDA and on CPUs that compute in it, else fp32. memory: how the weights are kept, one
-        of "full", "free-text", "int8", "fp8", "offload", "int8-offload", "fp8-offload" (`memory_mode.py`).
+        of "full", "free-text", "int8", "fp8", "offload", "int8-offload", "fp8-offload" (`memory_mode.py`). lora: the
+        file of an adapter, or its folder, added to the VDiT's weights times lora_scale.
         """
         from videosyn.sampling.storage import load_pipeline
 
-        return load_pipeline(cls, find_model(os.fspath(name)), device, dtype, MemoryMode.named(memory))
+        adapter = None if lora is None else (read_adapter(lora), lora_scale)
+        return load_pipeline(cls, find_model(os.fspath(name)), device, dtype, MemoryMode.named(memory), adapter)
 
     def save_pretrained(self, folder: str | os.PathLike, int8: bool = False) -> None:
         """Writes the folder that `from_pretrained` reads, in the diffusers layout. int8: a quarter of fp32's size."""
