@@ -85,9 +85,7 @@ class Service:
     async def submit(self, asked: VideoRequest, key: str | None = None) -> tuple[Job, bool]:
         """Accepts a job; False: `key` came with the same request before, and this is its job. Raises ApiProblem."""
         request, sources = self._complete(asked)
-        model = self.models[request["model"]]
-        alone = model.index is None or sources
-        shape = "" if alone else json.dumps([request[name] for name in _OF_A_BATCH])
+        shape = "" if sources else json.dumps([request[name] for name in _OF_A_BATCH])
         words = asked.model_dump_json()
         try:
             job, is_new = await self.write(
