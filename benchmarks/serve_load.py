@@ -1,6 +1,6 @@
 """Many clients at once: is any job lost or made twice, and does GET stay fast while films are made?
 
-python benchmarks/serve_load.py [--clients 200] [--seconds 120] [--model FOLDER]
+python benchmarks/serve_load.py [--clients 200] [--seconds 120] [--model FOLDER] [--devices cpu cpu]
 
 Each client posts a film, polls it every half second until it is finished, fetches the file, and posts the next; where
 the queue is full it waits as long as Retry-After says. The model is one of tiny random weights unless one is given. A
@@ -161,6 +161,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--model", default="")
+    parser.add_argument("--devices", nargs="+", default=["cpu"], help="a worker for each; a device may come twice")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data, model = Path(folder) / "data", options.model
@@ -171,7 +172,7 @@ def main() -> None:
             random_tiny().save_pretrained(model)
         words = ["serve", "--models", f"m={model}", "--data", str(data), "--port", "0", "--no-studio"]
         service = subprocess.Popen(
-            [sys.executable, "-m", "videosyn", *words, "--queue", "150", "--devices", "cpu"],
+            [sys.executable, "-m", "videosyn", *words, "--queue", "150", "--devices", *options.devices],
             stderr=subprocess.PIPE,
             text=True,
         )

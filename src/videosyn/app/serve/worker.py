@@ -59,6 +59,8 @@ class WorkerSetup:
     models: dict[str, str]
     """Name -> folder."""
     batch: int
+    workers: int
+    """All of the service, this one included."""
     limits: Limits
 
 
@@ -115,7 +117,7 @@ class Worker:
 
     def work(self) -> bool:
         """Makes the films of the jobs whose turn it is; False where none waits."""
-        jobs = self._store.claim(self._setup.lease, self._setup.batch)
+        jobs = self._store.claim(self._setup.lease, self._setup.batch, self._setup.workers)
         if not jobs:
             return False
         begin = time.perf_counter()
