@@ -220,3 +220,23 @@ def test_a_mistake_is_one_line_code_2_and_nothing_written(folders, tmp_path, cap
     assert error.startswith("videosyn: ")
     assert message in error
     assert not out.exists()
+
+
+class Touches:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_pickled_weights_are_not_read(folders, tmp_path):
+    folder = shutil.copytree(folders["wan"], tmp_path / "wan")
+    (file,) = (folder / "transformer").glob("*.safetensors")
+    torch.save({**load_file(file), "more": Touches(tmp_path / "unpickled")}, file.with_suffix(".bin"))
+    file.unlink()
+    with pytest.raises(UserError, match="does not load"):
+        open_pipeline(str(folder), "cpu", "fp32")
+    assert not (tmp_path / "unpickled").exists()

@@ -55,7 +55,7 @@ def test_a_service_that_ends_ends_all_its_workers_and_their_jobs_wait_for_the_ne
     service.wait(lambda: both_at_work(service))  # four of one shape: two for each, none for one alone
     workers = service.worker_pids()
     service.stop()
-    assert service.process.returncode == 0
+    assert service.process.returncode == -signal.SIGTERM  # by its own end, after the workers', not by SIGKILL
     assert alive(workers) == []
     waiting = rows(service, "state, attempts")
     assert {state for state, _ in waiting.values()} <= {"queued", "succeeded"}

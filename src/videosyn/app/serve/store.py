@@ -225,12 +225,12 @@ class JobStore:
                 query = "SELECT * FROM jobs WHERE state = 'queued' AND shape = ? ORDER BY number LIMIT ?"
                 share = math.ceil(self.count("queued") / sharers)
                 rows = self._db.execute(query, (first["shape"], min(most, share))).fetchall()
-            ids = [row["id"] for row in rows]
+            ids, now = [row["id"] for row in rows], self._clock()
             for job_id in ids:
                 self._db.execute(
                     "UPDATE jobs SET state = 'running', lease = ?, started = ?, attempts = attempts + 1, "
                     "steps_done = 0, steps_total = 0 WHERE id = ?",
-                    (lease, self._clock(), job_id),
+                    (lease, now, job_id),
                 )
         return [self._get(job_id) for job_id in ids]
 
