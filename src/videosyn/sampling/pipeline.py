@@ -144,7 +144,7 @@ class VideoSynPipeline:
         )
         asked = asked.updated(sampler=sampler)
         prompts = [each for each in checked_prompts(prompt, num_videos, asked.num_steps) for _ in range(num_videos)]
-        seeds = _seeds(seed, len(prompts))
+        seeds = seeds_of_films(seed, len(prompts))
         shape = self._latent_shape(asked)  # (Z, t, h, w)
         num_tokens = math.prod(shape[1:]) // self.vdit.config.patch_size**2
         with no_memory_means_user_error(self, asked):
@@ -277,7 +277,8 @@ def to_frames(video: Tensor) -> np.ndarray:
     return rearrange(levels, "b c t h w -> b t h w c").contiguous().cpu().numpy()
 
 
-def _seeds(seed: int | Sequence[int], num_films: int) -> list[int]:
+def seeds_of_films(seed: int | Sequence[int], num_films: int) -> list[int]:
+    """seed, seed + 1, ... or the given ones, of which there must be one a film."""
     if isinstance(seed, int):
         return [seed + index for index in range(num_films)]
     if len(seed) != num_films:
