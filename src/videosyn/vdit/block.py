@@ -14,8 +14,11 @@ from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.embeddings import Rope
 from videosyn.vdit.sharding import Sharding
 
-TOKENS_AT_ONCE = 2048
-"""Tokens that go through a branch at once on CPUs, in whole frames or places."""
+TOKENS_AT_ONCE = {"cpu": 2048}
+"""Tokens that go through a branch at once without gradients, in whole frames or places, by device: on CPUs so few that
+what a branch makes on its way stays in the caches and needs no new memory."""
+MOST_TOKENS_AT_ONCE = 2**15
+"""The same on other devices: enough to keep an accelerator busy, a sixth of a film of 113 frames at 720p."""
 
 
 _FUSED = (
@@ -84,7 +87,7 @@ class Block(nn.Module):
 
         def spatial(x: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
             y = rearrange(modulated_norm(x, shift, scale), "b t s c -> (b t) s c")
-            return torch.addcmul(x, gate, self.spatial_attention(y).view_as(x))
+            return _add(x, gate, self.spatial_attention(y).view_as(x))
 
         def temporal(x: Tensor) -> Tensor:
             y = modulated_norm(x, temporal_shift, temporal_scale)
@@ -94,33 +97,48 @@ class Block(nn.Module):
             y = self.temporal_attention(y, rope)
             y = rearrange(y, "(b s) t c -> b t s c", b=batch)
             y = y if sharding is None else sharding.to_frames(y)
-            return torch.addcmul(x, temporal_gate, y)
+            return _add(x, temporal_gate, y)
 
         def cross_and_mlp(x: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
             y = rearrange(x, "b t s c -> b (t s) c")
-            x = x + self.cross_attention(y, keys_values, bias).view_as(x)
-            return torch.addcmul(x, gate, self.mlp(modulated_norm(x, shift, scale)))
+            x = _add(x, None, self.cross_attention(y, keys_values, bias).view_as(x))
+            return _add(x, gate, self.mlp(modulated_norm(x, shift, scale)))
 
         keys_values = self.cross_attention.read(text)
+        tokens = tokens if torch.is_grad_enabled() else tokens.clone()  # from here on written over
         tokens = in_parts(spatial, 1, tokens, shift, scale, gate)
         tokens = in_parts(temporal, 2, tokens) if sharding is None else temporal(tokens)
         return in_parts(cross_and_mlp, 1, tokens, mlp_shift, mlp_scale, mlp_gate)
 
 
+def _add(x: Tensor, gate: Tensor | None, y: Tensor) -> Tensor:
+    """x + gate * y; without gradients x becomes that sum."""
+    if torch.is_grad_enabled():
+        return x + y if gate is None else torch.addcmul(x, gate, y)
+    return x.add_(y) if gate is None else x.addcmul_(gate, y)
+
+
 def in_parts(branch: Callable[..., Tensor], axis: int, tokens: Tensor, *modulation: Tensor) -> Tensor:
     """branch(tokens, *modulation) for a branch that treats frames (axis 1) or places (axis 2) by themselves.
 
-    On CPUs and without gradients a few at a time, so that what a branch makes on its way stays in the caches and needs
-    no new memory. Tokens (B, t, S, C); modulation (B, 1 or t, 1, C).
+    Without gradients a few at a time, written over by the branch, so that nothing of the film's size is made on the
+    way. Tokens (B, t, S, C); modulation (B, 1 or t, 1, C).
     """
-    batch, num_frames, num_places, _ = tokens.shape
-    at_once = max(1, TOKENS_AT_ONCE // (batch * (num_places if axis == 1 else num_frames)))
-    if tokens.device.type != "cpu" or torch.is_grad_enabled() or at_once >= tokens.shape[axis]:
+    if torch.is_grad_enabled():
         return branch(tokens, *modulation)
-    at_once = -(-tokens.shape[axis] // -(-tokens.shape[axis] // at_once))  # as many parts, of even sizes
-    found = torch.empty_like(tokens, memory_format=torch.contiguous_format)
+    num_parts = number_of_parts(tokens, axis)
+    if num_parts == 1:
+        return branch(tokens, *modulation)
+    at_once = -(-tokens.shape[axis] // num_parts)  # of even sizes
     for start in range(0, tokens.shape[axis], at_once):
         count = min(at_once, tokens.shape[axis] - start)
         its_modulation = [each if each.shape[axis] == 1 else each.narrow(axis, start, count) for each in modulation]
-        found.narrow(axis, start, count).copy_(branch(tokens.narrow(axis, start, count), *its_modulation))
-    return found
+        branch(tokens.narrow(axis, start, count), *its_modulation)
+    return tokens
+
+
+def number_of_parts(tokens: Tensor, axis: int) -> int:
+    """In how many parts a branch takes tokens (B, t, S, C) along an axis without gradients."""
+    most = TOKENS_AT_ONCE.get(tokens.device.type, MOST_TOKENS_AT_ONCE)
+    per_slice = tokens.shape[0] * tokens.shape[3 - axis]
+    return -(-tokens.shape[axis] // max(1, most // per_slice))

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from videosyn.core.errors import UserError
 from videosyn.vdit.block import Block, FeedForward, modulated_norm
 from videosyn.vdit.config import VDiTConfig
-from videosyn.vdit.embeddings import Rope, ScalarEmbedder, frame_positions, rope_frequencies, spatial_positions
+from videosyn.vdit.embeddings import (
+    Rope,
+    ScalarEmbedder,
+    frame_positions,
+    kept,
+    rope_frequencies,
+    spatial_positions,
+)
 from videosyn.vdit.sharding import Sharding
 
 
@@ -71,18 +78,18 @@ class VDiT(nn.Module):
         batch, _, num_frames, height, width = latents.shape
         rows, columns = height // config.patch_size, width // config.patch_size
         dtype = self.final.weight.dtype
+        tokens = self._patchify(latents.to(dtype))  # (B, t, S, C)
         if height_width is None:
             height_width = latents.new_tensor([[height, width]]).float() * config.space_factor
             height_width = height_width.expand(batch, 2)
-            area_px = height * width * config.space_factor**2
+            scale = (height * width) ** 0.5 * config.space_factor / config.base_size_px
+            positions = kept(spatial_positions, rows, columns, config.width, scale, latents.device)  # (S, C)
         else:
-            area_px = height_width[0].prod().item()
-
-        tokens = self._patchify(latents.to(dtype))  # (B, t, S, C)
-        scale = area_px**0.5 / config.base_size_px
-        tokens = tokens + spatial_positions(rows, columns, config.width, scale, latents.device).to(dtype)
+            scale = height_width.float().prod(1).sqrt() / config.base_size_px
+            positions = spatial_positions(rows, columns, config.width, scale, latents.device)[:, None]  # (B, 1, S, C)
+        tokens = tokens + positions.to(dtype)
         if config.frame_positions:
-            tokens = tokens + frame_positions(num_frames, config.width, latents.device).to(dtype)[:, None]
+            tokens = tokens + kept(frame_positions, num_frames, config.width, latents.device).to(dtype)[:, None]
 
         time = self.time_embedder(timestep.view(batch, -1))  # (B, 1 or t, C)
         spatial_condition = time + self._size_condition(height_width, time)

@@ -50,7 +50,11 @@ def active(norm: nn.Module, x: Tensor, room: int) -> tuple[Tensor, int]:
     step = max(1, NUMBERS_AT_ONCE // (batch * channels * height * width))
     for start in range(0, num_frames, step):
         frames = norm(x[:, :, start : start + step])
-        torch.ops.aten.silu.out(frames, out=y[:, :, room + start : room + start + frames.shape[2]])
+        place = y[:, :, room + start : room + start + frames.shape[2]]
+        if torch.compiler.is_compiling():  # which knows no `out` between other frames, and writes there itself
+            place.copy_(F.silu(frames))
+        else:
+            torch.ops.aten.silu.out(frames, out=place)
     return y, room
 
 

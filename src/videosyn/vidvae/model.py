@@ -36,6 +36,12 @@ MOST_PIECE_NUMBERS = 2**29
 """The same on other devices: 4 frames of 720p at the paper's size."""
 
 
+FINEST_BYTES = {"cpu": 2**24}
+"""Of one tensor at a decoder's finest scale, by device: a piece with more goes through that scale in parts."""
+MOST_FINEST_BYTES = 2**29
+"""The same on other devices: 2 frames of 720p at the paper's size."""
+
+
 class Middle(nn.Module):
     """The coarsest scale's two blocks with an attention over each frame between them."""
 
@@ -58,8 +64,14 @@ class Scale(nn.Module):
         self.step = step
 
     def forward(self, x: Tensor, state: CausalState | None) -> Tensor:
+        return self.next_scale(self.through_blocks(x, state), state)
+
+    def through_blocks(self, x: Tensor, state: CausalState | None) -> Tensor:
         for block in self.blocks:
             x = block(x, state)
+        return x
+
+    def next_scale(self, x: Tensor, state: CausalState | None) -> Tensor:
         return x if self.step is None else self.step(x, state)
 
 
@@ -113,6 +125,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.patch_size = config.patch_size
         widths, coarsest = config.decoder_widths, len(config.decoder_widths) - 1
+        self.finest_width, self.finest_factor = widths[0], 2 if config.time_halvings else 1
         self.post_quant_conv = nn.Conv3d(config.latent_channels, config.latent_channels, 1)
         width = widths[-1]
         self.conv_in = CausalConv3d(config.latent_channels, width, (config.time_taps[-1], 3, 3), padding=1)
@@ -139,11 +152,30 @@ class Decoder(nn.Module):
         x = self.conv_in(self.post_quant_conv(_channels_last(raw)), state)  # (B, C, t, h, w)
         if self.middle is not None:
             x = self.middle(x, state)
-        for scale in self.scales:
-            x = scale(x, state)  # at last (B, C, T, H/p, W/p)
-        x, room = active(self.norm_out, x, self.conv_out.room)
-        x = self.conv_out(x, state, room)
+        for scale in self.scales[:-2]:
+            x = scale(x, state)
+        for scale in self.scales[-2:-1]:  # the last but one, where there is one: its step up belongs to the finest
+            x = scale.through_blocks(x, state)
+        if torch.is_grad_enabled() or len(self.scales) == 1:
+            x = self._finest(x, state)
+        else:  # causal: parts with a state give what the whole gives
+            state = CausalState() if state is None else state
+            x = torch.cat([self._finest(part, state) for part in x.split(self._at_once(x), 2)], 2)
         return rearrange(x, "b (c p q) t h w -> b c t (h p) (w q)", p=patch, q=patch)  # (B, 3, T, H, W)
+
+    def _finest(self, x: Tensor, state: CausalState | None) -> Tensor:
+        """The next to finest scale's result (B, C, T', H', W') -> (B, 3pp, T, H/p, W/p)."""
+        for scale in self.scales[-2:-1]:
+            x = scale.next_scale(x, state)  # (B, C, T, H/p, W/p)
+        x = self.scales[-1](x, state)
+        x, room = active(self.norm_out, x, self.conv_out.room)
+        return self.conv_out(x, state, room)
+
+    def _at_once(self, x: Tensor) -> int:
+        """Frames of the next to finest scale (B, C, T', H', W') that go on to the finest one at once."""
+        frame_bytes = x.shape[0] * 4 * x.shape[3] * x.shape[4] * self.finest_width * x.element_size()
+        most = FINEST_BYTES.get(x.device.type, MOST_FINEST_BYTES)
+        return max(1, most // frame_bytes // self.finest_factor)
 
 
 class VidVAE(nn.Module):
