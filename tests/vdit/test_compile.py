@@ -11,7 +11,7 @@ from videosyn.vdit.presets import TINY
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("per_frame", [False, True])
 def test_the_whole_forward_is_one_graph(make_model, inputs, training, per_frame, monkeypatch):
-    monkeypatch.setattr("videosyn.vdit.block.TOKENS_AT_ONCE", {"cpu": 12})  # sampling goes in parts
+    monkeypatch.setattr("videosyn.vdit.cost.TOKENS_AT_ONCE", {"cpu": 12})  # sampling goes in parts
     model = make_model(replace(TINY, depth=1, qk_norm="rms", size_conditioning=True, frame_positions=True))
     if per_frame:
         inputs["timestep"] = torch.linspace(0, 900, 6).view(2, 3)

@@ -95,7 +95,7 @@ def test_the_order_of_frames_matters(model, inputs):
 @torch.no_grad()
 def test_the_fused_kernel_and_plain_products_agree(model, inputs, monkeypatch):
     out = model(**inputs)
-    monkeypatch.setattr("videosyn.vdit.attention.SHORT", 0)
+    monkeypatch.setattr("videosyn.vdit.cost.SHORT", 0)
     torch.testing.assert_close(model(**inputs), out, **CLOSE)
 
 
@@ -182,7 +182,7 @@ def test_a_few_frames_or_places_at_a_time_give_what_all_give(model, inputs, monk
     if per_frame:
         inputs["timestep"] = torch.linspace(0, 900, 6).view(2, 3)
     whole = model(**inputs)  # with gradients: nothing is divided
-    monkeypatch.setattr("videosyn.vdit.block.TOKENS_AT_ONCE", {"cpu": 12})
+    monkeypatch.setattr("videosyn.vdit.cost.TOKENS_AT_ONCE", {"cpu": 12})
     with torch.no_grad():
         torch.testing.assert_close(model(**inputs), whole, atol=1e-5, rtol=1e-5)
 

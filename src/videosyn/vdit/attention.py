@@ -6,10 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from videosyn.vdit import cost
 from videosyn.vdit.embeddings import Rope
-
-SHORT = 256 * 256
-"""On CPUs, up to this many scores a head, plain products beat the fused kernel, which is slow backward."""
 
 
 def works_in_place(x: Tensor) -> bool:
@@ -19,7 +17,7 @@ def works_in_place(x: Tensor) -> bool:
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """Softmax attention. q (B, H, N, D), k and v (B, H, M, D), bias (B, 1, 1, M) or None -> (B, H, N, D)."""
-    if q.device.type == "cpu" and q.shape[-2] * k.shape[-2] <= SHORT:
+    if q.device.type == "cpu" and q.shape[-2] * k.shape[-2] <= cost.SHORT:
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         if bias is not None:
             scores = scores + bias

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from videosyn.vdit import cost
 from videosyn.vdit.attention import CrossAttention, SelfAttention
 from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.embeddings import Rope
 from videosyn.vdit.sharding import Sharding
-
-TOKENS_AT_ONCE = {"cpu": 2048}
-"""Tokens that go through a branch at once without gradients, in whole frames or places, by device: on CPUs so few that
-what a branch makes on its way stays in the caches and needs no new memory."""
-MOST_TOKENS_AT_ONCE = 2**15
-"""The same on other devices: enough to keep an accelerator busy, a sixth of a film of 113 frames at 720p."""
-
 
 _FUSED = (
     torch.ops.mkldnn._linear_pointwise
@@ -31,7 +25,10 @@ _FUSED = (
 
 def modulated_norm(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Layer norm without weights, then * (1 + scale) + shift. Tokens (B, t, S, C), the rest (B, 1 or t, 1, C)."""
-    return torch.addcmul(shift, F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6), 1 + scale)
+    normal = F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6)
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return torch.addcmul(shift, normal, 1 + scale)
+    return torch.addcmul(shift, normal, 1 + scale, out=normal)
 
 
 class FeedForward(nn.Module):
@@ -48,7 +45,10 @@ class FeedForward(nn.Module):
         plain = plain or self.fc1.weight.dtype != x.dtype or bool(self.fc1._forward_pre_hooks)
         if _FUSED is not None and x.device.type == "cpu" and x.dtype == torch.bfloat16 and not plain:
             return self.fc2(_FUSED(x, self.fc1.weight, self.fc1.bias, "gelu", [], self.approximate))
-        return self.fc2(F.gelu(self.fc1(x), approximate=self.approximate))
+        middle = self.fc1(x)  # (..., M)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self.fc2(F.gelu(middle, approximate=self.approximate))
+        return self.fc2(torch.ops.aten.gelu.out(middle, approximate=self.approximate, out=middle))
 
 
 class Block(nn.Module):
@@ -126,19 +126,24 @@ def in_parts(branch: Callable[..., Tensor], axis: int, tokens: Tensor, *modulati
     """
     if torch.is_grad_enabled():
         return branch(tokens, *modulation)
-    num_parts = number_of_parts(tokens, axis)
-    if num_parts == 1:
-        return branch(tokens, *modulation)
-    at_once = -(-tokens.shape[axis] // num_parts)  # of even sizes
-    for start in range(0, tokens.shape[axis], at_once):
-        count = min(at_once, tokens.shape[axis] - start)
-        its_modulation = [each if each.shape[axis] == 1 else each.narrow(axis, start, count) for each in modulation]
-        branch(tokens.narrow(axis, start, count), *its_modulation)
+    for part in _parts(axis, tokens, *modulation):
+        branch(*part)
     return tokens
 
 
-def number_of_parts(tokens: Tensor, axis: int) -> int:
-    """In how many parts a branch takes tokens (B, t, S, C) along an axis without gradients."""
-    most = TOKENS_AT_ONCE.get(tokens.device.type, MOST_TOKENS_AT_ONCE)
-    per_slice = tokens.shape[0] * tokens.shape[3 - axis]
-    return -(-tokens.shape[axis] // max(1, most // per_slice))
+def joined_parts(function: Callable[..., Tensor], tokens: Tensor, *modulation: Tensor) -> Tensor:
+    """function(tokens, *modulation) of a function that treats frames by themselves, a few at a time as above."""
+    if torch.is_grad_enabled():
+        return function(tokens, *modulation)
+    return torch.cat([function(*part) for part in _parts(1, tokens, *modulation)], 1)
+
+
+def _parts(axis: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tokens and their modulation, divided as evenly as can be; what is the same for all (size 1) stays."""
+    tokens = tensors[0]
+    size, per_slice = tokens.shape[axis], tokens.shape[0] * tokens.shape[3 - axis]
+    most = cost.TOKENS_AT_ONCE.get(tokens.device.type, cost.MOST_TOKENS_AT_ONCE)
+    at_once = -(-size // cost.number_of_parts(size, per_slice, most))
+    for start in range(0, size, at_once):
+        count = min(at_once, size - start)
+        yield tuple(x if x.shape[axis] != size else x.narrow(axis, start, count) for x in tensors)

@@ -109,12 +109,12 @@ class Rope:
         return torch.addcmul(x * self.cos, x @ self.swap, self.sin)
 
 
-_kept = {
-    function: lru_cache(maxsize=64)(torch.inference_mode(False)(function))  # training may meet what generation keeps
-    for function in (spatial_positions, frame_positions)
-}
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what generation keeps, training may meet later
+def _kept(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    return function(*arguments)
 
 
 def kept(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
-    """What one of the functions of positions gives, kept from call to call. torch's compiler keeps it by itself."""
-    return function(*arguments) if torch.compiler.is_compiling() else _kept[function](*arguments)
+    """What a function of positions gives, kept from call to call. torch's compiler keeps it by itself."""
+    return function(*arguments) if torch.compiler.is_compiling() else _kept(function, *arguments)

@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from videosyn.core.errors import UserError
-from videosyn.vdit.block import Block, FeedForward, modulated_norm
+from videosyn.vdit.block import Block, FeedForward, joined_parts, modulated_norm
 from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.embeddings import (
     Rope,
@@ -112,11 +112,12 @@ class VDiT(nn.Module):
             tokens = sharding.gather(tokens)
 
         if config.legacy_stdit2:
-            tokens = self._legacy_final_norm(tokens, timestep.view(batch, -1), height_width)
+            patches = self.final(self._legacy_final_norm(tokens, timestep.view(batch, -1), height_width))
         else:
-            tokens = self._final_norm(tokens, spatial_condition)
+            shift, scale = (self.final_table + spatial_condition[:, :, None, None]).unbind(dim=-2)
+            patches = joined_parts(lambda *part: self.final(modulated_norm(*part)), tokens, shift, scale)
         return rearrange(
-            self.final(tokens),
+            patches,
             "b t (h w) (p q z) -> b z t (h p) (w q)",
             h=rows,
             p=config.patch_size,

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from videosyn.vidvae.causal import NUMBERS_AT_ONCE, CausalConv3d, CausalState, TimePool, as_frames
+from videosyn.vidvae.causal import CausalConv3d, CausalState, TimePool, as_frames
 from videosyn.vidvae.config import VidVAEConfig
+from videosyn.vidvae.cost import NUMBERS_AT_ONCE
 from videosyn.vidvae.scratch import SCRATCH
 from videosyn.vidvae.upsampling import UpsamplingConv
 

@@ -15,10 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from videosyn.vidvae import winograd
-
-NUMBERS_AT_ONCE = 2**21
-"""Numbers that are made on the way at once: few enough that the C runtime hands the same memory out again, while pages
-new to the process would have to be cleared first."""
+from videosyn.vidvae.cost import NUMBERS_AT_ONCE
 
 
 class CausalState:

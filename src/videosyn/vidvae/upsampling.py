@@ -18,11 +18,6 @@ from torch import Tensor
 from videosyn.vidvae.causal import CausalConv3d, CausalState, channels_last, conv3d
 
 
-FEW_POSITIONS = 2048
-"""Below so many positions of a piece, with those of the past, kernels are kept from piece to piece: making them would
-cost more than a twentieth of using them. From here on they would only take memory, twice that of the weights and more."""
-
-
 class UpsamplingConv(CausalConv3d):
     """conv(repeat(x)): (B, C, T, H, W) -> (B, O, T, 2H, 2W), or with `time` from 1 + k to 1 + 2k frames.
 
@@ -44,8 +39,10 @@ class UpsamplingConv(CausalConv3d):
         x = torch.cat([past, x], 2)  # (B, C, past + T, H, W)
         if state is not None:
             state.keep(self, x, num_past)
-        few = x[:, 0].numel() < FEW_POSITIONS
-        kernels = state.made(self, lambda: list(self._sums())) if few and state is not None else self._sums()
+        # Kept in low precision, where making them would cost up to a tenth of the time. In fp32 it is hardly to be
+        # noticed, and they would take twice the memory of the weights and more.
+        kept = state if x.dtype != torch.float32 else None
+        kernels = self._sums() if kept is None else kept.made(self, lambda: list(self._sums()))
         phases = self._phases(x, kernels, begins)
         if torch.is_grad_enabled():
             return _stacked([phase for _, phase in phases], begins)
