@@ -76,9 +76,7 @@ class Run:
         """Prints a result and keeps it."""
         self.found[name] = values
         (self.out / "film.json").write_text(json.dumps(self.found, indent=1))
-        words = (
-            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()
-        )
+        told = (f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items())
         print(f"{name}: {', '.join(told)}", flush=True)
 
     def models(self) -> tuple[VidVAE, VDiT]:

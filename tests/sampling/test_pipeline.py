@@ -128,7 +128,7 @@ def test_the_frameworks_own_out_of_memory_becomes_a_user_error(tiny_pipeline, mo
     def fail(latents):
         raise error
 
-    monkeypatch.setattr(tiny_pipeline.vae, "decode", fail)
+    monkeypatch.setattr(tiny_pipeline.vae, "decode_pieces", fail)
     with pytest.raises(UserError, match="out of memory: 5 frames of 32x32"):
         tiny_pipeline(PROMPT)
 
@@ -137,7 +137,7 @@ def test_other_failures_are_not_called_out_of_memory(tiny_pipeline, monkeypatch)
     def fail(latents):
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr(tiny_pipeline.vae, "decode", fail)
+    monkeypatch.setattr(tiny_pipeline.vae, "decode_pieces", fail)
     with pytest.raises(RuntimeError, match="a mistake of ours"):
         tiny_pipeline(PROMPT)
 

@@ -22,9 +22,8 @@ from videosyn.vdit.attention import attend
 from videosyn.vdit.cost import Load, attention_operations, product_operations
 from videosyn.vdit.embeddings import Rope
 from videosyn.vdit.model import VDiT
-from videosyn.vidvae import winograd
 from videosyn.vidvae.causal import CausalState
-from videosyn.vidvae.cost import Layer, decoder_layers, operations, piece_frames
+from videosyn.vidvae.cost import FEWEST_TILED_PIXELS, Layer, by_tiles, decoder_layers, operations, piece_frames
 from videosyn.vidvae.model import VidVAE
 
 if TYPE_CHECKING:
@@ -91,8 +90,10 @@ def forward_seconds(vdit: VDiT, load: Load, clock: Callable[[], float] = time.pe
     """Of one forward of a VDiT."""
     config, parameter = vdit.config, vdit.final.weight
     at_once = SAMPLE_TOKENS.get(parameter.device.type, SAMPLE_TOKENS_ELSE)
-    frames = min(load.frames, 32)
-    sample = Load(1, frames, max(1, min(load.places, at_once // frames)), load.text_tokens)
+    sample = load
+    if load.tokens > at_once:
+        frames = min(load.frames, 32)
+        sample = Load(1, frames, max(1, min(load.places, at_once // frames)), load.text_tokens)
     sample_s = _block_seconds(vdit, sample, clock)
     one_block = replace(config, depth=1)
     sampled = product_operations(one_block, sample) + attention_operations(one_block, sample)
@@ -150,9 +151,11 @@ def _block_seconds(vdit: VDiT, sample: Load, clock: Callable[[], float]) -> floa
 
     def measure() -> float:
         rope = Rope(vdit.rope_frequencies, sample.frames, weight.dtype)
-        tokens = torch.randn(1, sample.frames, sample.places, width).to(weight)
-        text, bias = zeros(1, sample.text_tokens, width), zeros(1, 1, 1, sample.text_tokens)
+        batch = int(sample.batch)
+        tokens = torch.randn(batch, sample.frames, sample.places, width).to(weight)
+        text, bias = zeros(batch, sample.text_tokens, width), zeros(batch, 1, 1, sample.text_tokens)
         given = (tokens, zeros(1, 1, 1, 6, width), zeros(1, 1, 1, 3, width), rope, text, bias)
+        vdit.blocks[0](*given)
         return min(_seconds(lambda: vdit.blocks[0](*given), weight.device, clock) for _ in range(2))
 
     return _once(vdit, ("block", sample), measure)
@@ -179,9 +182,9 @@ def _layer_seconds(vae: VidVAE, layer: Layer, clock: Callable[[], float]) -> flo
         module, state = vae.decoder.get_submodule(layer.name), CausalState()
         x = torch.randn(1, sample.width, sample.frames, sample.height, sample.width_px).to(parameter)
         x = x.contiguous(memory_format=torch.channels_last_3d)
-        # Twice with one state: what is made once a video does not count.
         given = (x,) if layer.kind == "attention" else (x, state)
-        return [_seconds(lambda: module(*given), parameter.device, clock) for _ in range(2)][-1]
+        module(*given)  # what is made once a video does not count
+        return min(_seconds(lambda: module(*given), parameter.device, clock) for _ in range(2))
 
     key = replace(sample, name="", times=1)
     return _once(vae, key, run) * operations(layer, vae.config.resample) / operations(sample, vae.config.resample)
@@ -189,10 +192,10 @@ def _layer_seconds(vae: VidVAE, layer: Layer, clock: Callable[[], float]) -> flo
 
 def _sample(layer: Layer, parameter: torch.Tensor) -> Layer:
     """The same layer with as few positions as are computed in the same way."""
-    most = SAMPLE_POSITIONS.get(parameter.device.type, SAMPLE_POSITIONS_ELSE)
-    by_tiles = parameter.device.type == "cpu" and parameter.dtype == torch.float32 and layer.kind in ("block", "conv")
-    if by_tiles and layer.frames * layer.positions >= winograd.FEWEST_PIXELS:
-        most = max(most, winograd.FEWEST_PIXELS)
+    device = parameter.device.type
+    most = SAMPLE_POSITIONS.get(device, SAMPLE_POSITIONS_ELSE)
+    if by_tiles(layer, parameter.element_size(), device):
+        most = max(most, FEWEST_TILED_PIXELS)
     if layer.frames * layer.positions <= most:
         return layer
     side = 4 * math.ceil((most / layer.frames) ** 0.5 / 4)  # whole tiles

@@ -24,6 +24,11 @@ MOST_FINEST_BYTES = 2**29
 NUMBERS_AT_ONCE = 2**21
 """Numbers that are made on the way at once: few enough that the C runtime hands the same memory out again, while pages
 new to the process would have to be cleared first."""
+FEWEST_TILED_PIXELS = 4096
+"""Of all frames of a piece, from which on fp32 convolutions on CPUs go by tiles (`winograd.py`): fewer do not pay for
+the kernels' change of basis."""
+FEWEST_TILED_CHANNELS = 64
+"""The same of channels that come in and go out: fewer do not pay for the pixels'."""
 CPU_FRAGMENTS = 1.25
 """Of what is alive, what the C runtime holds: tensors of some megabytes leave gaps between those that stay."""
 
@@ -53,6 +58,13 @@ class Layer:
     def positions(self) -> int:
         """Of a frame."""
         return self.height * self.width_px
+
+
+def by_tiles(layer: Layer, number_bytes: int, device: str) -> bool:
+    """Whether its convolutions go by tiles."""
+    wide = min(layer.width, layer.out_width) >= FEWEST_TILED_CHANNELS
+    large = layer.frames * layer.positions >= FEWEST_TILED_PIXELS
+    return device == "cpu" and number_bytes == 4 and layer.kind in ("block", "conv") and wide and large
 
 
 def piece_frames(config: VidVAEConfig, batch: int, height: int, width: int, device: str) -> int:
@@ -108,10 +120,10 @@ def decoder_bytes(
     config: VidVAEConfig, latent_frames: int, batch: int, height: int, width: int, number_bytes: int, device: str
 ) -> int:
     """Alive at the peak while pieces of so many latent frames are decoded, beside the weights and the result."""
-    on_cpu, by_tiles = device == "cpu", device == "cpu" and number_bytes == 4
+    on_cpu = device == "cpu"
     layers = list(decoder_layers(config, latent_frames, batch, height, width, number_bytes, device))
     tensor = batch * number_bytes
-    kept = working = activations = waiting = 0
+    kept = working = activations = waiting = shared = 0
     for layer in layers:
         frame_in, frame_out = (tensor * layer.positions * each for each in (layer.width, layer.out_width))
         come = layer.frames * frame_in
@@ -142,11 +154,11 @@ def decoder_bytes(
         else:
             kept += past[0] * frame_in
             need = come + 2 * (past[0] + layer.frames) * frame_in
-        if by_tiles and layer.kind == "block" and layer.frames * layer.positions >= 4096:
+        if by_tiles(layer, number_bytes, device):
+            shared = 6 * NUMBERS_AT_ONCE * number_bytes  # strips of tiles, in memory that all layers share
             need += layer.taps[0] * (36 + 9) * layer.width * layer.out_width * number_bytes  # kernels in their basis
         finest = layer.name == "conv_out" or layer.name.startswith(f"scales.{len(config.decoder_widths) - 1}.")
         working = max(working, need + (waiting if finest else 0))
-    shared = 6 * NUMBERS_AT_ONCE * number_bytes if by_tiles else 0
     return int((kept + working + activations + shared) * (CPU_FRAGMENTS if on_cpu else 1))
 
 

@@ -15,12 +15,11 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from videosyn.vidvae.cost import NUMBERS_AT_ONCE
+from videosyn.vidvae.cost import FEWEST_TILED_CHANNELS, FEWEST_TILED_PIXELS, NUMBERS_AT_ONCE
 from videosyn.vidvae.scratch import SCRATCH
 
 OUT, KERNEL = 4, 3  # outputs and taps a side
 SIDE = OUT + KERNEL - 1
-FEWEST_PIXELS = 4096  # of all frames; fewer do not pay for the kernels' change of basis
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity
 
 
@@ -28,7 +27,7 @@ def pays(x: Tensor, weight: Tensor, stride: tuple[int, ...]) -> bool:
     """Whether there are pixels enough for the kernels' change of basis, and channels enough for the inputs'."""
     suits = weight.shape[3:] == (KERNEL, KERNEL) and tuple(stride) == (1, 1, 1)
     num_pixels = (x.shape[2] - weight.shape[2] + 1) * x.shape[3] * x.shape[4]
-    return suits and num_pixels >= FEWEST_PIXELS and min(weight.shape[:2]) >= 64
+    return suits and num_pixels >= FEWEST_TILED_PIXELS and min(weight.shape[:2]) >= FEWEST_TILED_CHANNELS
 
 
 def conv3d_by_tiles(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
