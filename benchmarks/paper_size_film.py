@@ -135,6 +135,7 @@ class Run:
         with torch.device("meta"):
             encoder: Any = T5EncoderModel(T5Config(feed_forward_proj="gated-gelu", **sizes)).to(self.dtype)
         encoder = encoder.to_empty(device=self.device).eval().requires_grad_(False)
+        encoder.tie_weights()
         for parameter in encoder.parameters():
             parameter.normal_(std=0.02)
         return encoder
@@ -150,6 +151,7 @@ class Run:
             times: list[float] = []
             peaks: list[int] = []
             watched = Peak(self.device)
+            weights = watched.before
 
             def step(done: int, total: int, times: list[float] = times, peaks: list[int] = peaks) -> None:
                 nonlocal watched
@@ -172,6 +174,7 @@ class Run:
             flops = product_operations(config, load) + attention_operations(config, load)
             self.say(
                 name,
+                weights_gb=weights / 1e9,
                 step_s=one,
                 denoising_s=steps[-1] - begin,
                 decoding_s=times[-1] - steps[-1],
@@ -212,7 +215,7 @@ class Run:
 
     def save(self, folder: Path) -> None:
         """A pipeline of random weights, with a T5 and a tokenizer that knows a few words."""
-        from tokenizers import Tokenizer, models, pre_tokenizers
+        from tokenizers import Tokenizer, models, pre_tokenizers, processors
         from transformers import PreTrainedTokenizerFast
 
         from videosyn.text.t5 import T5TextEncoder
@@ -222,6 +225,7 @@ class Run:
             models.WordLevel({word: i for i, word in enumerate(dict.fromkeys(words))}, unk_token="<unk>")
         )
         backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
         scratch = self.out / "t5"
         tokenizer = PreTrainedTokenizerFast(
             tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"

@@ -343,6 +343,7 @@ def test_a_text_encoder_is_whole_or_refused(folders, tmp_path):
     [
         (["--height", "40"], "WanPipeline: `height` and `width` have to be divisible by"),
         (["--image", __file__], "--image works with VideoSyn models alone"),
+        (["--compile"], "--compile works with VideoSyn models alone"),
         (["--sampler", "euler"], "--sampler works with VideoSyn models alone"),
         (["--guidance-interval", "0", "1"], "--guidance-interval works with VideoSyn models alone"),
     ],

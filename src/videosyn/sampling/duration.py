@@ -40,6 +40,9 @@ SAMPLE_LENGTH = 1024
 """Tokens of a frame whose attention is timed; longer rows cost as many times more as they have products."""
 SAMPLE_POSITIONS = {"cpu": 512}
 SAMPLE_POSITIONS_ELSE = 2**16
+SAMPLE_OPERATIONS = {"cpu": 4e9}
+SAMPLE_OPERATIONS_ELSE = 4e11
+"""A decoder's layer is timed on so many positions, and on so many operations, at least."""
 _timed: WeakKeyDictionary[nn.Module, dict[Any, float]] = WeakKeyDictionary()
 
 
@@ -175,8 +178,8 @@ def _attention_rate(vdit: VDiT, length: int, clock: Callable[[], float]) -> floa
 
 def _layer_seconds(vae: VidVAE, layer: Layer, clock: Callable[[], float]) -> float:
     """Of one call with `layer.frames` frames, from a sample with fewer positions."""
-    parameter = vae.decoder.conv_in.weight
-    sample = _sample(layer, parameter)
+    parameter, resample = vae.decoder.conv_in.weight, vae.config.resample
+    sample = _sample(layer, resample, parameter)
 
     def run() -> float:
         module, state = vae.decoder.get_submodule(layer.name), CausalState()
@@ -187,13 +190,15 @@ def _layer_seconds(vae: VidVAE, layer: Layer, clock: Callable[[], float]) -> flo
         return min(_seconds(lambda: module(*given), parameter.device, clock) for _ in range(2))
 
     key = replace(sample, name="", times=1)
-    return _once(vae, key, run) * operations(layer, vae.config.resample) / operations(sample, vae.config.resample)
+    return _once(vae, key, run) * operations(layer, resample) / operations(sample, resample)
 
 
-def _sample(layer: Layer, parameter: torch.Tensor) -> Layer:
+def _sample(layer: Layer, resample: str, parameter: torch.Tensor) -> Layer:
     """The same layer with as few positions as are computed in the same way."""
     device = parameter.device.type
-    most = SAMPLE_POSITIONS.get(device, SAMPLE_POSITIONS_ELSE)
+    of_one = operations(layer, resample) / (layer.frames * layer.positions)
+    wanted = SAMPLE_OPERATIONS.get(device, SAMPLE_OPERATIONS_ELSE) / of_one
+    most = max(SAMPLE_POSITIONS.get(device, SAMPLE_POSITIONS_ELSE), wanted)
     if by_tiles(layer, parameter.element_size(), device):
         most = max(most, FEWEST_TILED_PIXELS)
     if layer.frames * layer.positions <= most:

@@ -144,20 +144,27 @@ class Decoder(nn.Module):
             x = self.middle(x, state)
         for scale in self.scales[:-2]:
             x = scale(x, state)
-        for scale in self.scales[-2:-1]:  # the last but one, where there is one: its step up belongs to the finest
-            x = scale.through_blocks(x, state)
-        if torch.is_grad_enabled() or len(self.scales) == 1:
+        if self.before_finest is not None:
+            x = self.before_finest.through_blocks(x, state)
+        if torch.is_grad_enabled() or self.before_finest is None:
             x = self._finest(x, state)
         else:  # causal: parts with a state give what the whole gives
             state = CausalState() if state is None else state
-            at_once = cost.finest_frames(self.config, len(x), *x.shape[3:], x.element_size(), x.device.type)
+            batch, height, width = x.shape[0], x.shape[3], x.shape[4]
+            at_once = cost.finest_frames(self.config, batch, height, width, x.element_size(), x.device.type)
             x = torch.cat([self._finest(part, state) for part in x.split(at_once, 2)], 2)
         return rearrange(x, "b (c p q) t h w -> b c t (h p) (w q)", p=patch, q=patch)  # (B, 3, T, H, W)
 
+    @property
+    def before_finest(self) -> Scale | None:
+        """The last scale but one, where there is one: its step up goes with the finest scale, part by part."""
+        scales = [scale for scale in self.scales if isinstance(scale, Scale)]
+        return scales[-2] if len(scales) > 1 else None
+
     def _finest(self, x: Tensor, state: CausalState | None) -> Tensor:
         """The next to finest scale's result (B, C, T', H', W') -> (B, 3pp, T, H/p, W/p)."""
-        for scale in self.scales[-2:-1]:
-            x = scale.next_scale(x, state)  # (B, C, T, H/p, W/p)
+        if self.before_finest is not None:
+            x = self.before_finest.next_scale(x, state)  # (B, C, T, H/p, W/p)
         x = self.scales[-1](x, state)
         x, room = active(self.norm_out, x, self.conv_out.room)
         return self.conv_out(x, state, room)

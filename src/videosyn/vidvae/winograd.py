@@ -2,7 +2,7 @@
 
 A tile of 6 x 6 inputs gives 4 x 4 outputs by 36 products for each pair of channels instead of 144: inputs, kernels and
 results change their basis by fixed matrices (Lavin and Gray 2015, arXiv 1509.09308, section 4). The points of the
-bases are chosen for accuracy: twice the rounding error of the plain sum, about 1e-6 of the values.
+bases are chosen for accuracy: two to five times the rounding error of the plain sum, about 1e-6 of the values.
 """
 
 from __future__ import annotations
