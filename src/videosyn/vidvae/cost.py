@@ -155,7 +155,9 @@ def decoder_bytes(
             kept += past[0] * frame_in
             need = come + 2 * (past[0] + layer.frames) * frame_in
         if by_tiles(layer, number_bytes, device):
-            shared = 6 * NUMBERS_AT_ONCE * number_bytes  # strips of tiles, in memory that all layers share
+            tiles = -(-layer.height // 4) * -(-layer.width_px // 4)
+            strip = min(NUMBERS_AT_ONCE, 36 * tiles * max(layer.width, layer.out_width))
+            shared = max(shared, 6 * strip * number_bytes)  # strips of tiles, in memory that all layers share
             need += layer.taps[0] * (36 + 9) * layer.width * layer.out_width * number_bytes  # kernels in their basis
         finest = layer.name == "conv_out" or layer.name.startswith(f"scales.{len(config.decoder_widths) - 1}.")
         working = max(working, need + (waiting if finest else 0))
