@@ -1,7 +1,8 @@
 """How long films will take, told before they begin: shapes counted, and the model's own layers timed on samples.
 
 A sample is small, and costs a second or two at the paper's size; it is taken once a run, and only where a film may take
-long. How near predictions come: `benchmarks/cost_model.py`. The counts: `vdit/cost.py`, `vidvae/cost.py`.
+long. Means are kept, not the best: who shares the machine now will share it then. How near predictions come:
+`benchmarks/cost_model.py`. The counts: `vdit/cost.py`, `vidvae/cost.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -18,6 +20,7 @@ from torch import nn
 
 from videosyn.sampling.fitting import footprint
 from videosyn.sampling.model_index import Defaults
+from videosyn.vdit import cost
 from videosyn.vdit.attention import attend
 from videosyn.vdit.cost import Load, attention_operations, product_operations
 from videosyn.vdit.embeddings import Rope
@@ -159,7 +162,7 @@ def _block_seconds(vdit: VDiT, sample: Load, clock: Callable[[], float]) -> floa
         text, bias = zeros(batch, sample.text_tokens, width), zeros(batch, 1, 1, sample.text_tokens)
         given = (tokens, zeros(1, 1, 1, 6, width), zeros(1, 1, 1, 3, width), rope, text, bias)
         vdit.blocks[0](*given)
-        return min(_seconds(lambda: vdit.blocks[0](*given), weight.device, clock) for _ in range(2))
+        return fmean(_seconds(lambda: vdit.blocks[0](*given), weight.device, clock) for _ in range(2))
 
     return _once(vdit, ("block", sample), measure)
 
@@ -169,9 +172,11 @@ def _attention_rate(vdit: VDiT, length: int, clock: Callable[[], float]) -> floa
     config, weight = vdit.config, vdit.final.weight
 
     def rate() -> float:
-        heads = torch.randn(3, 1, config.num_heads, length, config.head_width).to(weight)
-        seconds = min(_seconds(lambda: attend(*heads), weight.device, clock) for _ in range(2))
-        return 4 * length**2 * config.width / seconds
+        rows = max(1, cost.TOKENS_AT_ONCE.get(weight.device.type, cost.MOST_TOKENS_AT_ONCE) // length)
+        heads = torch.randn(3, rows, config.num_heads, length, config.head_width).to(weight)
+        attend(*heads)
+        seconds = fmean(_seconds(lambda: attend(*heads), weight.device, clock) for _ in range(2))
+        return rows * 4 * length**2 * config.width / seconds
 
     return _once(vdit, ("attention", length), rate)
 
@@ -187,7 +192,7 @@ def _layer_seconds(vae: VidVAE, layer: Layer, clock: Callable[[], float]) -> flo
         x = x.contiguous(memory_format=torch.channels_last_3d)
         given = (x,) if layer.kind == "attention" else (x, state)
         module(*given)  # what is made once a video does not count
-        return min(_seconds(lambda: module(*given), parameter.device, clock) for _ in range(2))
+        return fmean(_seconds(lambda: module(*given), parameter.device, clock) for _ in range(2))
 
     key = replace(sample, name="", times=1)
     return _once(vae, key, run) * operations(layer, resample) / operations(sample, resample)
