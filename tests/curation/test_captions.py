@@ -154,8 +154,8 @@ def test_a_captioner_of_ours_is_shown_the_kept_frames_at_their_times(tmp_path, o
     clip = shown(work, [noise(1), noise(2), noise(3)])
     seen = []
     caption = stage.captioner._model.caption
-    stage.captioner._model.caption = lambda clips, prompt, times: seen.append((clips, prompt, times)) or caption(
-        clips, prompt, times
+    stage.captioner._model.caption = lambda clips, prompt, times: (
+        seen.append((clips, prompt, times)) or caption(clips, prompt, times)
     )
     captioned = stage.process(clip, work)
     ((clips, prompt, times),) = seen

@@ -203,11 +203,27 @@ def test_a_missing_and_a_foreign_tensor_are_refused(folders, tmp_path):
         open_pipeline(str(folder), "cpu", "fp32")
 
 
+def test_a_text_encoder_is_whole_or_refused(folders, tmp_path):
+    folder = shutil.copytree(folders["wan"], tmp_path / "wan")
+    file = next((folder / "text_encoder").glob("*.safetensors"))
+    whole = load_file(file)
+    name = next(key for key in sorted(whole) if "block.1" in key)
+    save_file({key: value for key, value in whole.items() if key != name}, file, {"format": "pt"})
+    with pytest.raises(UserError, match=rf"text_encoder does not fit T5EncoderModel: 1 missing \({name}\)"):
+        open_pipeline(str(folder), "cpu", "fp32")
+    save_file({**whole, "foreign": torch.zeros(1)}, file, {"format": "pt"})
+    with pytest.raises(UserError, match=r"text_encoder does not fit T5EncoderModel: 1 foreign \(foreign\)"):
+        open_pipeline(str(folder), "cpu", "fp32")
+    save_file(whole, file, {"format": "pt"})  # the table of words lies there once, though two layers have it
+    assert isinstance(open_pipeline(str(folder), "cpu", "fp32"), ForeignPipeline)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--height", "40"], "WanPipeline: `height` and `width` have to be divisible by"),
         (["--image", __file__], "--image works with VideoSyn models alone"),
+        (["--compile"], "--compile works with VideoSyn models alone"),
         (["--sampler", "euler"], "--sampler works with VideoSyn models alone"),
         (["--guidance-interval", "0", "1"], "--guidance-interval works with VideoSyn models alone"),
     ],

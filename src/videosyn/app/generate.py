@@ -48,6 +48,7 @@ def run(config: GenerateConfig) -> None:
         "sampler": config.sampler,
     }
     given: dict[str, np.ndarray] = {}
+    complete: Defaults | None = None
     if is_foreign(folder):
         _check_foreign(config)
         paths = film_paths(config.output, len(prompts) * config.num_videos)
@@ -64,6 +65,8 @@ def run(config: GenerateConfig) -> None:
 
     with contextlib.ExitStack() as stack:
         pipeline = _open(folder, config, stack)
+        if complete is not None and rank() == 0:
+            _announce(pipeline, complete, len(paths) * config.best_of)
         if config.best_of > 1:
             pipeline = _choosing(pipeline, config)
         output = _films(pipeline, prompts, config, settings | cheaper, given)
@@ -121,6 +124,8 @@ def _open(folder: Path, config: GenerateConfig, stack: contextlib.ExitStack) -> 
     pipeline = VideoSynPipeline.from_pretrained(
         folder, device, config.dtype, config.memory, config.lora, config.lora_scale
     )
+    if config.compile:
+        pipeline.compile()
     if num_processes() > 1:
         import torch.distributed as dist
 
@@ -140,12 +145,23 @@ def _choosing(pipeline: VideoSynPipeline | ForeignPipeline, config: GenerateConf
     return BestOf(pipeline, captioner, config.best_of)
 
 
+def _announce(pipeline: VideoSynPipeline | ForeignPipeline, asked: Defaults, num_films: int) -> None:
+    """Says before it begins how long it takes, where it is long."""
+    from videosyn.sampling.duration import note_if_long
+    from videosyn.sampling.pipeline import VideoSynPipeline
+
+    if isinstance(pipeline, VideoSynPipeline) and (note := note_if_long(pipeline, asked, num_films)):
+        _say(note)
+
+
 def _check_foreign(config: GenerateConfig) -> None:
     if num_processes() > 1:
         raise UserError(f"several processes work with VideoSyn models alone: {config.model} is none")
     for flag in ("image", "extend", "last_image", "sampler", "guidance_interval", "shift", "lora"):
         if getattr(config, flag) is not None:
             raise UserError(f"--{flag.replace('_', '-')} works with VideoSyn models alone: {config.model} is none")
+    if config.compile:
+        raise UserError(f"--compile works with VideoSyn models alone: {config.model} is none")
     if config.memory != "full":
         raise UserError(f"--memory works with VideoSyn models alone: {config.model} is none")
 

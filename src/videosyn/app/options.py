@@ -81,6 +81,8 @@ class GenerateConfig:
     memory: Memory = "full"
     """full keeps all weights on the device; free-text loads the text encoder only to read the prompts; int8 and fp8
     also keep the VDiT's weights in 8 bits; offload keeps them in host memory, and brings block after block."""
+    compile: bool = False
+    """Let torch compile the VDiT's block: a minute or two once, then faster steps. Wants a C++ or a GPU compiler."""
 
     def check(self) -> None:
         """Everything that can be checked without a model. Raises UserError."""
@@ -112,6 +114,8 @@ class GenerateConfig:
             raise UserError(f"shift must lie above 0 and up to 100, got {self.shift:g}: use 1 for none")
         if self.cache_threshold is not None and not 0 <= self.cache_threshold <= 1:
             raise UserError(f"cache-threshold must lie within 0 and 1, got {self.cache_threshold:g}: use 0.1")
+        if self.compile and self.memory not in ("full", "free-text"):
+            raise UserError(f"--compile needs whole weights on the device, not --memory {self.memory}: use free-text")
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed must lie between 0 and 2^63 - 1, got {self.seed}: use 0")
 

@@ -1,13 +1,13 @@
 """Other people's models: any diffusers text-to-video pipeline folder, used as ours is. Next: `pipeline.py`, ours.
 
 diffusers and transformers are imported only when such a folder is opened. Their loader warns about weights that are
-missing and goes on; here every tensor of the denoiser and the VAE has to be in the files, and nothing else.
+missing and goes on; here every tensor of denoiser, VAE and text encoders has to be in the files, and nothing else.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -66,8 +66,10 @@ class ForeignPipeline:
             raise UserError(f"{folder} is a diffusers pipeline: pip install 'videosyn[diffusers]'") from error
         place = pick_device(device)
         logging.disable_progress_bar()
+        number = pick_dtype(dtype, place)
         try:
-            pipeline = DiffusionPipeline.from_pretrained(folder, dtype=pick_dtype(dtype, place), use_safetensors=True)
+            readers = _text_encoders(folder, number)
+            pipeline = DiffusionPipeline.from_pretrained(folder, dtype=number, use_safetensors=True, **readers)
         except (OSError, ValueError, AttributeError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
             raise UserError(f"{folder} does not load: {' '.join(str(error).split())[:200]}") from error
         for name in STRICT:
@@ -328,6 +330,31 @@ class ForeignVae(nn.Module):
             raise UserError(f"a {type(self.vae).__name__} does not take {tuple(given.shape)}: {why}") from error
 
 
+def _text_encoders(folder: Path, dtype: torch.dtype) -> dict[str, nn.Module]:
+    """The pipeline's text encoders that are transformers' models, whole; those that share a tensor need it once.
+
+    transformers renames tensors of older files as it loads, so it alone knows what is missing.
+    """
+    import transformers
+
+    found = {}
+    for name, entry in read_json(folder / "model_index.json").items():
+        library, kind = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
+        cls = getattr(transformers, str(kind), None)
+        if not name.startswith("text_encoder") or library != "transformers" or cls is None:
+            continue
+        path = folder / name
+        if not path.is_dir():  # diffusers says what it misses
+            continue
+        model, told = cls.from_pretrained(path, dtype=dtype, use_safetensors=True, output_loading_info=True)
+        state = model.state_dict()
+        there = {state[key].data_ptr() for key in state.keys() - set(told["missing_keys"])}
+        missing = [key for key in told["missing_keys"] if key not in state or state[key].data_ptr() not in there]
+        _check_none_left(path, model, missing, told["unexpected_keys"])
+        found[name] = model.eval()
+    return found
+
+
 def _check_complete(part: nn.Module, folder: Path) -> None:
     """Raises UserError, naming up to five, for tensors that are in the part but not its files, or the other way."""
     stored: set[str] = set()
@@ -335,8 +362,12 @@ def _check_complete(part: nn.Module, folder: Path) -> None:
         with safe_open(file, framework="pt") as opened:
             stored.update(opened.keys())
     own = set(part.state_dict())
-    for what, names in (("missing", sorted(own - stored)), ("foreign", sorted(stored - own))):
-        if names:
+    _check_none_left(folder, part, own - stored, stored - own)
+
+
+def _check_none_left(folder: Path, part: nn.Module, missing: Iterable[str], foreign: Iterable[str]) -> None:
+    for what, keys in (("missing", missing), ("foreign", foreign)):
+        if names := sorted(keys):
             raise UserError(
                 f"{folder} does not fit {type(part).__name__}: {len(names)} {what} ({', '.join(names[:5])})"
             )
