@@ -57,6 +57,26 @@ def tiny_folder(tiny_pipeline, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def tiny_captioner_folder(tmp_path_factory):
+    """A captioner as `train captioner` writes it, with random weights."""
+    pytest.importorskip("transformers")
+    from dataclasses import replace
+
+    from videosyn.captioner.model import Captioner
+    from videosyn.captioner.presets import TINY
+    from videosyn.captioner.storage import save_captioner
+    from videosyn.captioner.tokenizer import make_tokenizer
+
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer(["a red ball bounces", "describe"] * 4, 280)
+    folder = tmp_path_factory.mktemp("captioner") / "tiny-captioner"
+    save_captioner(
+        folder, Captioner(replace(TINY, language={**TINY.language, "vocab_size": len(tokenizer)}), tokenizer)
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
 def save_t5():
     """save_t5(folder, width) writes a tiny random T5 encoder, and a tokenizer of whole words, as transformers does."""
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from videosyn.app.cli import run
 from videosyn.core.video_file import write_video
@@ -17,19 +15,8 @@ pytest.importorskip("transformers")
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    """A captioner with random weights."""
-    from videosyn.captioner.model import Captioner
-    from videosyn.captioner.presets import TINY
-    from videosyn.captioner.storage import save_captioner
-    from videosyn.captioner.tokenizer import make_tokenizer
-
-    torch.manual_seed(0)
-    tokenizer = make_tokenizer(["a red ball bounces", "describe"] * 4, 280)
-    config = replace(TINY, language={**TINY.language, "vocab_size": len(tokenizer)})
-    folder = tmp_path_factory.mktemp("model") / "tiny-captioner"
-    save_captioner(folder, Captioner(config, tokenizer))
-    return str(folder)
+def model(tiny_captioner_folder) -> str:
+    return str(tiny_captioner_folder)
 
 
 def write_films(folder: Path, count: int, suffix: str = ".mp4") -> list[Path]:

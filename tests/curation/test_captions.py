@@ -129,28 +129,9 @@ def test_a_vision_language_model_says_the_same_twice_and_sees_the_frames(tmp_pat
     assert seen[0]["pixel_values"].shape[0] == 2
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory):
-    """A captioner as `train captioner` writes it, with random weights."""
-    pytest.importorskip("transformers")
-    import torch
-
-    from videosyn.captioner.model import Captioner
-    from videosyn.captioner.presets import TINY
-    from videosyn.captioner.storage import save_captioner
-    from videosyn.captioner.tokenizer import make_tokenizer
-
-    torch.manual_seed(0)
-    tokenizer = make_tokenizer(["a red ball bounces", "describe"] * 4, 280)
-    config = replace(TINY, language={**TINY.language, "vocab_size": len(tokenizer)})
-    folder = tmp_path_factory.mktemp("own") / "tiny-captioner"
-    save_captioner(folder, Captioner(config, tokenizer))
-    return str(folder)
-
-
-def test_a_captioner_of_ours_is_shown_the_kept_frames_at_their_times(tmp_path, own):
+def test_a_captioner_of_ours_is_shown_the_kept_frames_at_their_times(tmp_path, tiny_captioner_folder):
     work = Work(str(tmp_path))
-    stage = stage_of(own, num_frames=3)
+    stage = stage_of(str(tiny_captioner_folder), num_frames=3)
     clip = shown(work, [noise(1), noise(2), noise(3)])
     seen = []
     caption = stage.captioner._model.caption

@@ -9,29 +9,16 @@ from tyro.conf import Suppress
 
 from videosyn.core.errors import UserError
 from videosyn.dataset.buckets import parse_buckets
-from videosyn.training.options import Training, check_names, staged_runs
+from videosyn.training.options import AnyStage, Training, check_names, staged_runs
 
 
 @dataclass(frozen=True)
-class CaptionerStage:
-    """A part of a captioner's run. What is None is as in the run's other fields."""
+class CaptionerStage(AnyStage):
+    """Of a captioner's run."""
 
-    name: str
-    """Its run folder is OUT/NAME."""
-    buckets: tuple[str, ...] | None = None
     frozen: tuple[Literal["vision", "language"], ...] | None = None
-    max_steps: int | None = None
-    max_minutes: float | None = None
     naming_weight: float | None = None
     retelling_share: float | None = None
-    batch_size: int | None = None
-    max_batch_size: int | None = None
-    accumulate: int | None = None
-    muon_lr: float | None = None
-    adamw_lr: float | None = None
-    warmup_steps: int | None = None
-    data: str | None = None
-    clip_fps: float | None = None
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,7 @@ class VAETraining(Training):
 
 
 @dataclass(frozen=True)
-class Stage:
+class AnyStage:
     """A part of a run with buckets of its own. What is None is as in the run's other fields."""
 
     name: str
@@ -223,9 +223,15 @@ class Stage:
     muon_lr: float | None = None
     adamw_lr: float | None = None
     warmup_steps: int | None = None
-    image_phase_fraction: float | None = None
     data: str | None = None
     clip_fps: float | None = None
+
+
+@dataclass(frozen=True)
+class Stage(AnyStage):
+    """Of a VDiT's run."""
+
+    image_phase_fraction: float | None = None
     gradient_checkpointing: bool | None = None
     sequence_parallel: int | None = None
 
@@ -324,13 +330,13 @@ class DiTTraining(Training):
         return staged_runs(self, self.stages)
 
 
-def check_names(stages: Sequence[Any]) -> None:
+def check_names(stages: Sequence[AnyStage]) -> None:
     names = [stage.name for stage in stages]
     if len(set(names)) < len(names) or not all(name and "/" not in name for name in names):
         raise UserError(f"stages need names of their own, without '/', got {', '.join(map(repr, names))}")
 
 
-def staged_runs(run: R, stages: Sequence[Any]) -> list[R]:
+def staged_runs(run: R, stages: Sequence[AnyStage]) -> list[R]:
     """A run for each stage, whose fields that are not None stand instead of the run's; without stages, the run."""
     runs: list[R] = []
     for stage in stages:
