@@ -1,12 +1,16 @@
 """Trains one of the ablation's two VidVAEs: nano as it is, or nano that does not compress time and is else the same.
 
-python examples/ablation_vae.py with|without configs/ablation_vae.yaml [--field value ...]
+    python examples/ablation_vae.py with|without configs/ablation_vae.yaml [--field value ...]
+
+`max_minutes` counts the CPU time of the thread that trains, not the clock on the wall: an equal budget stays equal on a
+machine that has other work, or while a run is halted.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 
 import tyro
 
@@ -31,7 +35,7 @@ def main() -> int:
         options = tyro.cli(VAETraining, args=sys.argv[3:], default=load_yaml(VAETraining, sys.argv[2]))
         if sys.argv[1] == "without":
             options = dataclasses.replace(options, preset=FRAMES)
-        return 0 if run_vae(options) == "finished" else STOPPED
+        return 0 if run_vae(options, time.thread_time) == "finished" else STOPPED
     except UserError as error:
         print(f"videosyn: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -139,6 +140,14 @@ def test_words_never_learned_are_named_in_one_line_and_the_film_is_made(command,
     assert files(tmp_path) == ["film.png"]
 
 
+def test_a_long_film_is_told_of_before_it_begins(command, monkeypatch, capsys):
+    monkeypatch.setattr("videosyn.sampling.duration.LONG_S", 1e-9)
+    assert command(PROMPT, "-o", "film.png", "--steps", "2") == 0
+    assert re.search(
+        r"^videosyn: the film takes about .* s: 2 predictions of .* s, decoding", capsys.readouterr().err, re.M
+    )
+
+
 def test_a_request_far_outside_training_is_noted_and_the_film_is_made(command, tmp_path, capsys):
     assert command(PROMPT, "-o", "film.png", "--frames", "33", "--steps", "1") == 0
     assert "far outside what this model was trained on: 33 frames (trained on up to 17)" in capsys.readouterr().err
@@ -171,6 +180,7 @@ def test_a_request_far_outside_training_is_noted_and_the_film_is_made(command, t
         ([PROMPT, "--guidance-interval", "0.1", "900"], "got 0.1 900: use 0 0.9"),
         ([PROMPT, "--shift", "0"], "shift must lie above 0 and up to 100, got 0: use 1 for none"),
         ([PROMPT, "--cache-threshold", "2"], "cache-threshold must lie within 0 and 1, got 2: use 0.1"),
+        ([PROMPT, "--compile", "--memory", "int8"], "--compile needs whole weights on the device, not --memory int8"),
         ([PROMPT, "--seed", "-1"], "seed must lie between"),
         ([PROMPT, "--frames", "many"], "Error parsing --frames"),
         ([PROMPT, "--frmaes", "17"], "--frmaes"),

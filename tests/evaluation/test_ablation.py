@@ -8,6 +8,7 @@ import torch
 
 from videosyn.core.errors import UserError
 from videosyn.core.model_folder import save_module
+from videosyn.evaluation.ablation.counted import vae_operations
 from videosyn.evaluation.ablation.options import AblationConfig
 from videosyn.evaluation.ablation.probe import Job, measure
 from videosyn.evaluation.ablation.quality import DIVIDED, WITH, WITHOUT
@@ -54,6 +55,17 @@ def test_operations_are_those_that_torch_counts():
         model(torch.randn(1, 4, 5, 32, 32), torch.tensor([5.0]), torch.randn(1, 250, 64), torch.ones(1, 250).bool())
     ratio = VARIANTS[1].operations(shape, config) / counter.get_total_flops()
     assert 0.9 < ratio < 1.05  # the entrance, the exit and the modulation are not counted
+
+
+def test_the_vaes_operations_grow_with_pixels_and_shrink_where_time_is_compressed():
+    small, wide = Shape(17, 32, 32), Shape(17, 32, 64)
+    encode, decode = vae_operations(small, 4, TINY)
+    assert vae_operations(wide, 4, TINY) == (2 * encode, 2 * decode)
+    every = vae_operations(small, 1, TINY)
+    assert encode < every[0] < 4 * encode
+    assert decode < every[1] < 4 * decode
+    first = TINY.encoder_widths[0] * 3 * TINY.patch_size**2 * 9 * 2 * 16 * 16  # one frame's first convolution
+    assert encode > 17 * first
 
 
 def test_a_process_of_its_own_measures_seconds_and_memory_above_the_weights():

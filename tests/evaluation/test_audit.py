@@ -9,10 +9,12 @@ import pytest
 from videosyn.app.cli import run as command
 from videosyn.core.errors import UserError
 from videosyn.core.video_file import read_video, write_video
+from videosyn.evaluation.audit.agreement import agreement, overlap
 from videosyn.evaluation.audit.captions import check_caption
 from videosyn.evaluation.audit.looks import motion_of, small_grey, track_of, whole_frames
 from videosyn.evaluation.audit.options import AuditConfig
 from videosyn.evaluation.audit.run import run
+from videosyn.evaluation.judge.judge import judge
 from videosyn.world.caption import caption
 from videosyn.world.scene import sample_scene
 
@@ -111,6 +113,76 @@ def test_captions_nobody_can_check_are_said_to_be_so(world, tmp_path):
     assert "some-model" in report["captions"]
     assert report["means"]["caption_words"]["mean"] == 3
     assert "1 clips of the metadata are not there" in (tmp_path / "out" / "report.html").read_text()
+
+
+class Reader:
+    """A captioner of the world: the judge's verdict, said in the world's words."""
+
+    name, num_frames, look_px = "the judge", 17, 960
+
+    def caption(self, clips, prompt=None, times=None):
+        return [self._say(judge(frames)) for frames in clips]
+
+    @staticmethod
+    def _say(seen):
+        things = " and ".join(f"a {thing.colour} {thing.kind}" for thing in seen.things)
+        return f"{things} in the {seen.place} at {seen.light}, {seen.style} style"
+
+
+def with_captions(world, folder, captions, keep_scene=False):
+    """The world's clips with other captions."""
+    folder.mkdir()
+    lines = [json.loads(line) for line in (world / "metadata.jsonl").read_text().splitlines()]
+    with open(folder / "metadata.jsonl", "w") as file:
+        for line, text in zip(lines, captions, strict=True):
+            (folder / line["file_name"]).write_bytes((world / line["file_name"]).read_bytes())
+            kept = line if keep_scene else {"file_name": line["file_name"]}
+            file.write(json.dumps({**kept, "caption": text}) + "\n")
+    return folder
+
+
+def test_a_captioner_agrees_with_true_captions_and_not_with_those_of_other_clips(world, tmp_path):
+    lines = [json.loads(line) for line in (world / "metadata.jsonl").read_text().splitlines()]
+    true = [line["caption"] for line in lines]
+    turned = true[1:] + true[:1]
+
+    def agreed(name, captions, **how):
+        folder = with_captions(world, tmp_path / name, captions, **how)
+        return run(AuditConfig(folder, read_text=False, output=tmp_path / f"{name}-out"), Reader())
+
+    right, wrong = agreed("right", true, keep_scene=True), agreed("wrong", turned)
+    assert right.shares["caption and captioner agree on scene"].value > 0.8
+    assert wrong.shares["caption and captioner agree on scene"].value < 0.6
+    means = right.means
+    assert means["caption_agreement"].value > wrong.means["caption_agreement"].value + 0.1
+    assert means["caption_agreement_above_chance"].value > 0.1 > wrong.means["caption_agreement_above_chance"].value
+    assert means["caption_agreement_with_another_clip"].num_nan == 1  # the first has none before it
+    assert means["captioner_accuracy"].value > 0.8
+    assert "captioner_accuracy" not in wrong.means
+    report = json.loads((tmp_path / "wrong-out" / "report.json").read_text())
+    assert "the judge" in report["captions"]
+    assert report["means"]["caption_agreement"]["low"] < report["means"]["caption_agreement"]["high"]
+    said = [json.loads(line) for line in (tmp_path / "wrong-out" / "clips.jsonl").read_text().splitlines()]
+    assert all(" at " in line["captioner_says"] for line in said)
+
+
+def test_agreement_is_of_attributes_in_the_worlds_words_and_of_words_in_any_others():
+    red = "a red ball bounces on the grass at sunset"
+    assert agreement(red, red).overlap == 1
+    assert set(agreement(red, red).attributes) >= {"colour", "class", "scene", "light", "motion"}
+    assert all(agreement(red, red).attributes.values())
+    blue = agreement(red, "a blue ball bounces on the grass at sunset")
+    assert not blue.attributes["colour"]
+    assert blue.attributes["class"]
+    assert 0.7 < blue.overlap < 1
+    assert "light" not in agreement(red, "a red ball bounces on the grass").attributes  # unsaid is not denied
+    assert "light" not in agreement("a red ball bounces on the grass", red).attributes
+    street = agreement("A woman crosses a busy street in the rain.", "People cross a street while it rains")
+    assert street.attributes == {}
+    assert (
+        street.overlap == overlap("people cross street rains", "woman crosses busy street rain") == pytest.approx(2 / 9)
+    )
+    assert np.isnan(overlap("of the and", "a dog"))
 
 
 def test_motion_of_shuffled_frames_is_higher_and_of_frozen_ones_nothing(world):

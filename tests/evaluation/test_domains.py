@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from videosyn.core.errors import UserError
+from videosyn.evaluation.domains.measuring import Measuring
 from videosyn.evaluation.domains.options import DomainsConfig
 from videosyn.evaluation.domains.run import prompts, run
 from videosyn.evaluation.domains.steadiness import HIDING, measure
@@ -50,6 +51,13 @@ def test_a_thing_that_vanishes_half_way_is_permanent_half_the_time(whole, empty)
     blinking = measure(flickers, to_parsed(SCENE))
     assert blinking.permanence < 0.8
     assert blinking.flickering < measure(vanishing, to_parsed(SCENE)).flickering < 1
+
+
+def test_several_processes_measure_as_one_does(whole, empty):
+    films, asked = [whole, empty], [to_parsed(SCENE)] * 2
+    with Measuring(2) as two, Measuring(1) as one:
+        assert list(map(str, two(films, asked))) == list(map(str, one(films, asked)))  # in words, where nan is nan
+        assert two(films[::-1], asked)[1].permanence == 1
 
 
 def test_things_may_hide_where_that_was_asked(whole):
@@ -109,7 +117,16 @@ def test_intervals_stay_within_what_a_figure_can_be():
 
 def test_a_run_measures_every_prompt_and_every_shape(tiny_folder, tmp_path, capsys):
     config = DomainsConfig(
-        str(tiny_folder), 2, 1, (5, 9), (32, 48), output=tmp_path / "out", steps=1, dtype="fp32", device="cpu"
+        str(tiny_folder),
+        2,
+        1,
+        (5, 9),
+        (32, 48),
+        output=tmp_path / "out",
+        steps=1,
+        dtype="fp32",
+        device="cpu",
+        workers=1,
     )
     config.check()
     found = run(config)
@@ -130,6 +147,7 @@ def test_options_are_checked_first(tmp_path):
         ({"sizes": (97,)}, "multiple of 8"),
         ({"sizes": ()}, "need a value"),
         ({"sweep_prompts": 99}, "sweep-prompts"),
+        ({"workers": -1}, "workers"),
     ):
         with pytest.raises(UserError, match=rule):
             DomainsConfig(output=tmp_path / "out", **changed).check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -43,6 +44,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return _DTYPES[name]
 
 
+@lru_cache(maxsize=1)
 def cpu_computes_bf16() -> bool:
     """Whether this CPU multiplies bf16 natively. Elsewhere bf16 is emulated and slower than fp32."""
     try:

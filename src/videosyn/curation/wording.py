@@ -36,7 +36,7 @@ TOPICS = {
 }
 """Topic -> its words, in lower case."""
 
-_SILENT = frozenset(
+SMALL_WORDS = frozenset(
     """
     a about above across after again all along also an and another any are around as at away back be been before behind
     being below beside between both but by can down during each few first for from further has have having he her here
@@ -46,6 +46,7 @@ _SILENT = frozenset(
     were what when where which while who whose with within without you your
     """.split()
 )
+"""Grammar's words, and those that captions of anything have."""
 
 
 def words_of(caption: str) -> list[str]:
@@ -56,7 +57,7 @@ def words_of(caption: str) -> list[str]:
 def frequent_words(captions: Iterable[str], most: int = 80) -> dict[str, int]:
     """The words that most captions use, with the number of those captions; grammar's small words left out."""
     counts = Counter(word for caption in captions for word in set(words_of(caption)))
-    shown = [(word, count) for word, count in counts.items() if word not in _SILENT and len(word) > 2]
+    shown = [(word, count) for word, count in counts.items() if word not in SMALL_WORDS and len(word) > 2]
     return dict(sorted(shown, key=lambda pair: (-pair[1], pair[0]))[:most])
 
 

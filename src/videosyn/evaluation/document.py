@@ -42,6 +42,7 @@ polyline.s4 { stroke: var(--w1); } circle.s4, .k4 { fill: var(--w1); background:
 polyline.s5 { stroke: var(--w2); } circle.s5, .k5 { fill: var(--w2); background: var(--w2); }
 .cards svg.chart { max-width: 32rem; }
 .reach { stroke: var(--kept); stroke-width: 2; } .numbers td { overflow-wrap: normal; }
+.numbers td + td, .numbers th + th { padding-left: 1.2rem; }
 .films { margin: .9rem 0; } .films p { margin: .2rem 0; color: var(--ink); }
 .films > div { display: flex; flex-wrap: wrap; gap: .6rem; }
 .films figure { flex: 0 1 16rem; min-width: 7rem; } .films video, .films img { display: block; width: 100%;

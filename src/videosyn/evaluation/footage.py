@@ -90,8 +90,11 @@ def first_frames(path: Path, count: int) -> tuple[np.ndarray, float]:
     return np.stack(list(islice(frames_of(path), count))), fps_of(path)
 
 
-def frames_of(path: Path) -> Iterator[np.ndarray]:
-    """The frames of a video, upright, one at a time: uint8 (H, W, 3) RGB. A UserError where it has none."""
+def frames_of(path: Path, matrix: str | None = None) -> Iterator[np.ndarray]:
+    """The frames of a video, upright, one at a time: uint8 (H, W, 3) RGB. A UserError where it has none.
+
+    matrix: reads its colours by this one (ITU601, ITU709), whatever the file says of itself.
+    """
     if path.suffix.lower() in ANIMATIONS:
         yield from read_video(path)[0]
         return
@@ -103,7 +106,7 @@ def frames_of(path: Path) -> Iterator[np.ndarray]:
         with av.open(str(path)) as container:
             for frame in container.decode(container.streams.video[0]):
                 found += 1
-                yield np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+                yield np.rot90(frame.to_ndarray(format="rgb24", src_colorspace=matrix), round(frame.rotation / 90))
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise UserError(f"cannot read {path} as a video: {error}") from error
     if not found:

@@ -11,8 +11,10 @@ from html import escape
 
 from videosyn.curation.charts import number
 
-_WIDTH, _HEIGHT = 420, 230
+_WIDTH, _HEIGHT = 420, 244
 _LEFT, _RIGHT, _BOTTOM, _TOP = 48, 12, 38, 14
+_HEAD = 28
+"""Room above an upright axis, for what it counts."""
 _ROW = 22
 _LONGEST = 29
 """Letters of a row's name."""
@@ -27,7 +29,7 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_l
         return NO_FIGURE
     every = [point for points in kept.values() for point in points]
     across = _Scale([x for x, _ in every], _LEFT, _WIDTH - _RIGHT)
-    up = _Scale([y for _, y in every], _HEIGHT - _BOTTOM, _TOP)
+    up = _Scale([y for _, y in every], _HEIGHT - _BOTTOM, _HEAD)
     parts = [_frame(across, up, x_label, y_label)]
     for place, (name, points) in enumerate(kept.items()):
         path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in sorted(points))
@@ -84,7 +86,7 @@ def columns(values: Sequence[float], unit: str, bins: int = 16) -> str:
     counts = [0] * bins
     for value in kept:
         counts[min(bins - 1, int((value - across.low) / width))] += 1
-    up = _Scale([0, max(counts)], _HEIGHT - _BOTTOM, _TOP)
+    up = _Scale([0, max(counts)], _HEIGHT - _BOTTOM, _HEAD)
     parts = [_frame(across, up, unit, "clips")]
     for place, count in enumerate(counts):
         if count:

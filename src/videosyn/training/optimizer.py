@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from videosyn.core.errors import UserError
+from videosyn.core.runtime import cpu_computes_bf16
 
 NS_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Quintic of the Newton-Schulz iteration (Keller Jordan, "Muon", 2024): steepest at zero, not quite converging to 1."""
@@ -24,8 +25,12 @@ WIDE = 8
 
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
-    """(n, r, c) -> bf16 (n, r, c): each matrix with its singular values driven to about 1, with bf16's precision."""
-    x = matrices.bfloat16()
+    """(n, r, c) -> (n, r, c): each matrix with its singular values driven to about 1, with bf16's precision.
+
+    In bf16, or fp32 on CPUs that only emulate it, a hundred times slower.
+    """
+    emulated = matrices.device.type == "cpu" and not cpu_computes_bf16()
+    x = matrices.float() if emulated else matrices.bfloat16()
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.mT
@@ -35,7 +40,7 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 def _iterate(x: Tensor, steps: int) -> Tensor:
-    """x <- (a + b xx' + c (xx')^2) x, in bf16."""
+    """x <- (a + b xx' + c (xx')^2) x, in x's own type."""
     a, b, c = NS_COEFFICIENTS
     for _ in range(steps):
         gram = x @ x.mT
@@ -59,7 +64,7 @@ def _iterate_gram(x: Tensor, steps: int) -> Tensor:
         factor = polynomial @ factor if step else polynomial
         if step + 1 < steps:
             gram = polynomial @ gram @ polynomial
-    return factor.bfloat16() @ x
+    return factor.to(x.dtype) @ x
 
 
 class Slab:

@@ -5,13 +5,16 @@ Torch-free. Next: `run.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from tyro.conf import Suppress
 
 from videosyn.core.errors import UserError
 from videosyn.dataset.buckets import Bucket, parse_buckets
+
+R = TypeVar("R", bound="Training")
 
 
 @dataclass(frozen=True)
@@ -206,7 +209,7 @@ class VAETraining(Training):
 
 
 @dataclass(frozen=True)
-class Stage:
+class AnyStage:
     """A part of a run with buckets of its own. What is None is as in the run's other fields."""
 
     name: str
@@ -220,9 +223,15 @@ class Stage:
     muon_lr: float | None = None
     adamw_lr: float | None = None
     warmup_steps: int | None = None
-    image_phase_fraction: float | None = None
     data: str | None = None
     clip_fps: float | None = None
+
+
+@dataclass(frozen=True)
+class Stage(AnyStage):
+    """Of a VDiT's run."""
+
+    image_phase_fraction: float | None = None
     gradient_checkpointing: bool | None = None
     sequence_parallel: int | None = None
 
@@ -310,9 +319,7 @@ class DiTTraining(Training):
             raise UserError(
                 "thing_weight, naming_weight and text_steps are lessons of the world: leave data and text out"
             )
-        names = [stage.name for stage in self.stages]
-        if len(set(names)) < len(names) or not all(name and "/" not in name for name in names):
-            raise UserError(f"stages need names of their own, without '/', got {', '.join(map(repr, names))}")
+        check_names(self.stages)
         self.staged()
         for name in ("caption_dropout", "given_share", "image_phase_fraction", "image_phase_share"):
             if not 0 <= getattr(self, name) <= 1:
@@ -320,13 +327,24 @@ class DiTTraining(Training):
 
     def staged(self) -> list[DiTTraining]:
         """The run's stages as runs of their own, each beginning with the last one's model; without stages, itself."""
-        runs: list[DiTTraining] = []
-        for stage in self.stages:
-            own = {field.name: getattr(stage, field.name) for field in fields(stage) if field.name != "name"}
-            own = {name: value for name, value in own.items() if value is not None}
-            init = f"{runs[-1].out}/model" if runs else self.init
-            runs.append(replace(self, stages=(), out=f"{self.out}/{stage.name}", init=init, **own))
-        return runs or [self]
+        return staged_runs(self, self.stages)
+
+
+def check_names(stages: Sequence[AnyStage]) -> None:
+    names = [stage.name for stage in stages]
+    if len(set(names)) < len(names) or not all(name and "/" not in name for name in names):
+        raise UserError(f"stages need names of their own, without '/', got {', '.join(map(repr, names))}")
+
+
+def staged_runs(run: R, stages: Sequence[AnyStage]) -> list[R]:
+    """A run for each stage, whose fields that are not None stand instead of the run's; without stages, the run."""
+    runs: list[R] = []
+    for stage in stages:
+        own = {field.name: getattr(stage, field.name) for field in fields(stage) if field.name != "name"}
+        own = {name: value for name, value in own.items() if value is not None}
+        init = f"{runs[-1].out}/model" if runs else run.init
+        runs.append(replace(run, stages=(), out=f"{run.out}/{stage.name}", init=init, **own))
+    return runs or [run]
 
 
 def _fits(crop: Any, clip: Any) -> bool:

@@ -12,12 +12,14 @@ import dataclasses
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from videosyn.core.config import load_yaml, to_dict
 from videosyn.core.errors import UserError
+from videosyn.training.captioner_options import CaptionerTraining
 from videosyn.training.cpu_runtime import tune
 from videosyn.training.options import DiTTraining, Training, VAETraining
 
@@ -25,10 +27,10 @@ STOPPED = 3
 """Exit code of a run that was asked to leave."""
 
 
-def run_vae(options: VAETraining) -> str:
+def run_vae(options: VAETraining, clock: Callable[[], float] = time.monotonic) -> str:
     """Trains a VidVAE, then measures its latents' mean and spread -> "finished", or "stopped" when asked to leave.
 
-    The model is in `options.out`/model. Calling it again continues.
+    The model is in `options.out`/model. Calling it again continues. clock: what `max_minutes` counts, in seconds.
     """
     tune()
     if options.dry_run:
@@ -41,7 +43,7 @@ def run_vae(options: VAETraining) -> str:
     with processes(device, options.parallel) as (all_of_us, own_device):
         from videosyn.training.vae_run import train_vae
 
-        return train_vae(options, all_of_us, own_device, dtype)
+        return train_vae(options, all_of_us, own_device, dtype, clock)
 
 
 def run_dit(options: DiTTraining) -> str:
@@ -64,6 +66,30 @@ def run_dit(options: DiTTraining) -> str:
         for stage in options.staged():
             _begin(stage)
             if train_dit(stage, all_of_us, own_device, dtype) == "stopped":
+                return "stopped"
+            all_of_us.wait()  # the next stage begins with the model that the first process has saved
+    return "finished"
+
+
+def run_captioner(options: CaptionerTraining) -> str:
+    """Trains a captioner -> "finished", or "stopped" when asked to leave.
+
+    The captioner is in `options.out`/model; with stages, each stage's folder has one. Calling it again continues.
+    """
+    tune()
+    if options.dry_run:
+        raise UserError("dry_run is for train vae and train dit: a captioner's run has no table of buckets")
+    if options.parallel == "fsdp":
+        raise UserError("a captioner is trained with parallel ddp")
+    from videosyn.training.parallel import processes
+
+    device, dtype = _device_and_dtype(options)
+    with processes(device, options.parallel) as (all_of_us, own_device):
+        from videosyn.training.captioner_run import train_captioner
+
+        for stage in options.staged():
+            _begin(stage)
+            if train_captioner(stage, all_of_us, own_device, dtype) == "stopped":
                 return "stopped"
             all_of_us.wait()  # the next stage begins with the model that the first process has saved
     return "finished"
@@ -138,17 +164,24 @@ def counter(what: str) -> Callable[[int, int], None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`vae|dit|cache CONFIG.yaml [--field value ...]`: flags override the file.
+    """`vae|dit|captioner|cache CONFIG.yaml [--field value ...]`: flags override the file.
 
     Exit codes: 0 finished, 2 a user's mistake, 3 stopped before the end as asked; the same command then goes on.
     """
     import tyro
 
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    kinds = {"vae": (VAETraining, run_vae), "dit": (DiTTraining, run_dit), "cache": (DiTTraining, run_cache)}
+    kinds = {
+        "vae": (VAETraining, run_vae),
+        "dit": (DiTTraining, run_dit),
+        "captioner": (CaptionerTraining, run_captioner),
+        "cache": (DiTTraining, run_cache),
+    }
     try:
         if not arguments or arguments[0] not in kinds:
-            raise UserError("say what to train: vae or dit, then a configuration such as configs/nano_vae.yaml")
+            raise UserError(
+                "say what to train: vae, dit or captioner, and a configuration such as configs/nano_vae.yaml"
+            )
         cls, run = kinds[arguments[0]]
         rest = arguments[1:]
         default = load_yaml(cls, rest.pop(0)) if rest and not rest[0].startswith("-") else cls(max_minutes=20)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -24,7 +26,13 @@ from videosyn.vidvae import presets
 from videosyn.vidvae.model import VidVAE
 
 
-def train_vae(options: VAETraining, processes: Processes, device: torch.device, dtype: torch.dtype) -> str:
+def train_vae(
+    options: VAETraining,
+    processes: Processes,
+    device: torch.device,
+    dtype: torch.dtype,
+    clock: Callable[[], float] = time.monotonic,
+) -> str:
     """-> "finished" or "stopped". The model lies in `options.out`/model."""
     vae = make_vae(options).to(device, dtype)
     if options.gradient_checkpointing:
@@ -36,7 +44,7 @@ def train_vae(options: VAETraining, processes: Processes, device: torch.device, 
         clips, held_out, measured = _clips(options, processes, device, decoders)
         step = VAEStep(options, vae, clips, held_out)
         step.check_shared_by(processes.count)
-        outcome = train(options, step, processes=processes)
+        outcome = train(options, step, clock, processes)
         model = Path(options.out) / "model"
         if outcome == "finished" and processes.rank == 0 and not load_vae(model).config.latents_std:
             how = {"fps": options.fps, "device": str(device), "dtype": options.dtype}

@@ -88,6 +88,25 @@ def is_held_out(scene: Scene) -> bool:
     return any(held_out(thing.kind, thing.colour, scene.place, thing.motion) for thing in scene.things)
 
 
+_ACROSS = {"left": "right", "right": "left", "left of": "right of", "right of": "left of"}
+_ACROSS |= {"pan left": "pan right", "pan right": "pan left"}
+
+
+def mirrored(scene: Scene) -> Scene:
+    """What the scene shows when left and right are exchanged; only the backdrop's accidents are not the same."""
+    things = [
+        replace(thing, motion=_ACROSS.get(thing.motion, thing.motion), place=-thing.place, yaw=-thing.yaw)
+        for thing in scene.things
+    ]
+    return replace(
+        scene,
+        things=tuple(things if len(things) < 3 else reversed(things)),
+        camera=_ACROSS.get(scene.camera, scene.camera),
+        relation=_ACROSS.get(scene.relation, scene.relation) if scene.relation else None,
+        sun=-scene.sun,
+    )
+
+
 def sample_scene(
     seed: int,
     split: Split = "any",

@@ -42,6 +42,8 @@ class Job:
 @dataclass(frozen=True)
 class Cost:
     seconds: float
+    cpu_seconds: float
+    """Of all threads together; what other work on the machine does not change."""
     peak_bytes: int
     """Above the loaded model's."""
     weight_bytes: int
@@ -140,19 +142,27 @@ def _timed(call: Callable[[], object], device: Any) -> dict[str, float]:
     import torch
 
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        torch.cuda.synchronize(device)  # the host's CPU time tells nothing here
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         began = time.perf_counter()
         call()
         torch.cuda.synchronize(device)
         seconds = time.perf_counter() - began
-        return {"seconds": seconds, "peak_bytes": torch.cuda.max_memory_allocated(device) - before}
+        return {
+            "seconds": seconds,
+            "cpu_seconds": seconds,
+            "peak_bytes": torch.cuda.max_memory_allocated(device) - before,
+        }
     before = _forget_peak()
-    began = time.perf_counter()
+    began, computed = time.perf_counter(), time.process_time()
     call()
-    seconds = time.perf_counter() - began
-    return {"seconds": seconds, "peak_bytes": max(0, _status_bytes("VmHWM") - before)}
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - computed
+    return {
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "peak_bytes": max(0, _status_bytes("VmHWM") - before),
+    }
 
 
 def _forget_peak() -> int:

@@ -1,6 +1,7 @@
 """`videosyn evaluate ablation`: what time compression, and divide and merge, cost and save.
 
-Next on the path: `variants.py` (what is counted), `probe.py` (what is measured), `quality.py` (what is kept).
+Next on the path: `variants.py` and `counted.py` (what is counted), `probe.py` (what is measured), `quality.py` (what is
+kept).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from videosyn.core.runtime import pick_device, pick_dtype
+from videosyn.evaluation.ablation.counted import vae_operations
 from videosyn.evaluation.ablation.options import BLOCKS, AblationConfig
 from videosyn.evaluation.ablation.probe import Cost, Job, measure
 from videosyn.evaluation.ablation.quality import DIVIDED, WITH, WITHOUT, Kept, films, reconstructions
@@ -19,6 +22,7 @@ from videosyn.evaluation.compare.paired import difference
 from videosyn.evaluation.document import Chart, Document, Table, publish, said, said_with, settings_of
 from videosyn.evaluation.footage import Shape
 from videosyn.evaluation.plots import whiskers
+from videosyn.sampling.fitting import VDIT_TENSORS
 from videosyn.vdit.presets import XL
 
 PAPER_LOSS_DB = 37.59 - 33.83
@@ -29,7 +33,7 @@ MIB = 2**20
 def run(config: AblationConfig) -> dict[str, Any]:
     """Counts, measures, writes report.json and report.html, and returns the report's data."""
     document = Document("Ablation of the compression", settings_of(config))
-    _count(document)
+    _count(config, document)
     if config.cost:
         _cost(config, document)
     if config.compressed:
@@ -38,24 +42,41 @@ def run(config: AblationConfig) -> dict[str, Any]:
     return document.data
 
 
-def _count(document: Document) -> None:
+def _count(config: AblationConfig, document: Document) -> None:
     rows, data = [], {}
-    for word in PAPER_SHAPES:
+    jobs = [(word, variant) for word in PAPER_SHAPES for variant in (VARIANTS[0], VARIANTS[1])]
+    for word, variant in tqdm(jobs, unit="shape", disable=None if config.cost else True, file=sys.stderr):
         shape = Shape.parse(word)
-        for variant in (VARIANTS[0], VARIANTS[1]):
-            tokens, operations = variant.num_tokens(shape), variant.operations(shape, XL)
-            latents = "x".join(map(str, variant.latents(shape)))
-            short = variant.name.split(",")[0]
-            rows.append((word, short, latents, f"{tokens:,}", f"{operations / 1e12:,.1f}"))
-            data.setdefault(word, {})[short] = {"tokens": tokens, "operations": operations}
-    head = ("clip", "VAE", "latents", "tokens", "TFLOP a step")
-    note = "Of the paper's VDiT (28 blocks of 1152), one video, without guidance: weights and attention, by formula."
+        tokens, operations = variant.num_tokens(shape), variant.operations(shape, XL)
+        memory = tokens * VDIT_TENSORS * XL.width * 2
+        latents = "x".join(map(str, variant.latents(shape)))
+        short = variant.name.split(",")[0]
+        figures = {"tokens": tokens, "operations": operations, "vdit_bytes": memory}
+        cells = [f"{tokens:,}", f"{operations / 1e12:,.1f}", f"{memory / 2**30:,.2f}"]
+        if config.cost:
+            encode, decode = vae_operations(shape, variant.time_factor)
+            figures |= {"encode_operations": encode, "decode_operations": decode}
+            cells += [f"{encode / 1e12:,.1f}", f"{decode / 1e12:,.1f}"]
+        rows.append((word, short, latents, *cells))
+        data.setdefault(word, {})[short] = figures
+    head = ("clip", "VAE", "latents", "tokens", "TFLOP a step", "VDiT's memory, GiB")
+    head += ("TFLOP to encode", "TFLOP to decode") if config.cost else ()
+    note = (
+        "Of the paper's models, one video. The VDiT (28 blocks of 1152) without guidance: weights and attention, by "
+        f"formula; its working memory in 16 bits: at most {VDIT_TENSORS} tensors of its tokens at once."
+    )
+    if config.cost:
+        note += " The VidVAE's convolutions and products, whole, as torch counts them."
     document.tables.append(Table("Counted", head, rows, note))
     document.data["counted"] = data
 
 
 def _cost(config: AblationConfig, document: Document) -> None:
     jobs = [(word, variant) for word in config.cost_shapes for variant in VARIANTS]
+    device = pick_device(config.device)
+    numbers = f"{str(pick_dtype(config.dtype, device)).removeprefix('torch.')} on {device.type}"
+    cpu, unit = ("cpu_", "CPU s") if device.type == "cpu" else ("", "s")
+    keys = (f"vdit_{cpu}seconds_a_step", f"encode_{cpu}seconds", f"decode_{cpu}seconds")
     rows, data = [], {}
     vdit: dict[tuple[str, int], Cost] = {}
     for word, variant in tqdm(jobs, unit="variant", disable=None, file=sys.stderr):
@@ -63,31 +84,37 @@ def _cost(config: AblationConfig, document: Document) -> None:
         if key not in vdit:  # tokens are the same whichever way the VAE goes
             vdit[key] = measure(_job(config, "vdit", variant, shape))
         encode, decode = (measure(_job(config, what, variant, shape)) for what in ("encode", "decode"))
-        step = vdit[key].seconds * BLOCKS / config.depth
+        scale = BLOCKS / config.depth
         figures = {
             "tokens": variant.num_tokens(shape),
-            "vdit_seconds_a_step": step,
+            "vdit_seconds_a_step": vdit[key].seconds * scale,
+            "vdit_cpu_seconds_a_step": vdit[key].cpu_seconds * scale,
             "vdit_peak_bytes": vdit[key].peak_bytes,
             "vdit_weight_bytes": vdit[key].weight_bytes * BLOCKS // config.depth,
             "encode_seconds": encode.seconds,
+            "encode_cpu_seconds": encode.cpu_seconds,
             "decode_seconds": decode.seconds,
+            "decode_cpu_seconds": decode.cpu_seconds,
             "vae_peak_bytes": max(encode.peak_bytes, decode.peak_bytes),
         }
         data.setdefault(word, {})[variant.name] = figures
-        cells = (f"{figures['tokens']:,}", said(step, 2), said(encode.seconds, 2), said(decode.seconds, 2))
+        cells = (f"{figures['tokens']:,}", *(said(figures[key], 2) for key in keys))
         memory = (f"{vdit[key].peak_bytes / MIB:,.0f}", f"{figures['vae_peak_bytes'] / MIB:,.0f}")
         rows.append((word, variant.name, *cells, *memory))
-    head = ("clip", "VAE", "tokens", "VDiT, s a step", "encode, s", "decode, s", "VDiT's peak, MiB", "VAE's peak, MiB")
+    head = ("clip", "VAE", "tokens", f"VDiT, {unit} a step", f"encode, {unit}", f"decode, {unit}")
+    head += ("VDiT's peak, MiB", "VAE's peak, MiB")
     scaled = f"VDiT's seconds are scaled from {config.depth} of {BLOCKS} blocks. " if config.depth < BLOCKS else ""
-    note = f"{scaled}Peaks are above the weights. Random weights, one measurement each, a process each."
-    document.tables.append(Table("Measured at the paper's size", head, rows, note))
+    note = (
+        f"{scaled}In {numbers}. Peaks are above the weights. Random weights, one measurement each, a process each; "
+        "at small shapes what is done once, whatever the shape, weighs more than at the paper's."
+    )
+    document.tables.append(Table("Measured, models of the paper's size", head, rows, note))
     document.data["measured"] = data
     for word, of in data.items():
-        for key, unit in (("vdit_seconds_a_step", "s a step"), ("vae_peak_bytes", "MiB")):
-            scale = MIB if unit == "MiB" else 1
+        plots = ((keys[0], "VDiT's time", f"{unit} a step", 1), ("vae_peak_bytes", "The VAE's peak memory", "MiB", MIB))
+        for key, what, said_in, scale in plots:
             points = {name: (each[key] / scale,) * 3 for name, each in of.items()}
-            what = "VDiT's time" if unit != "MiB" else "The VAE's peak memory"
-            document.charts.append(Chart(f"{what}, {word}", whiskers(points, unit)))
+            document.charts.append(Chart(f"{what}, {word}", whiskers(points, said_in)))
 
 
 def _job(config: AblationConfig, what: Any, variant: Variant, shape: Shape) -> Job:

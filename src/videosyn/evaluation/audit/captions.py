@@ -1,6 +1,6 @@
 """Whether captions of the world's clips are true and complete: what they say against the scene that was drawn.
 
-Where the world did not make a clip, nobody here knows what it shows: no figure is given. Next: `run.py`.
+Where the world did not make a clip, nobody here knows what it shows. Next: `agreement.py`.
 """
 
 from __future__ import annotations

@@ -62,7 +62,16 @@ def grey_frames(path: Path) -> list[np.ndarray]:
 
 def whole_frames(path: Path, num_frames: int) -> list[np.ndarray]:
     """LOOKS frames spread over a clip of so many, as they are."""
-    wanted = set(np.linspace(0, num_frames - 1, LOOKS + 2).round().astype(int)[1:-1].tolist())
+    return _some(path, np.linspace(0, num_frames - 1, LOOKS + 2)[1:-1])
+
+
+def frames_to_caption(path: Path, num_frames: int, wanted: int) -> np.ndarray:
+    """At most `wanted` frames of a clip of so many, the first and the last among them, uint8 (T, H, W, 3)."""
+    return np.stack(_some(path, np.linspace(0, num_frames - 1, min(num_frames, wanted))))
+
+
+def _some(path: Path, places: np.ndarray) -> list[np.ndarray]:
+    wanted = set(places.round().astype(int).tolist())
     return [np.ascontiguousarray(frame) for place, frame in enumerate(frames_of(path)) if place in wanted]
 
 

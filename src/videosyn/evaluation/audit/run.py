@@ -1,6 +1,6 @@
 """`videosyn evaluate dataset`: a sample of a dataset's clips, measured as curation measures, and how sure that is.
 
-Next on the path: `table.py`, `looks.py`, `captions.py`.
+Next on the path: `table.py`, `looks.py`, `captions.py`, `agreement.py`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from typing import IO
 import numpy as np
 from tqdm import tqdm
 
+from videosyn.captioner.clip_captioner import ClipCaptioner, open_captioner
 from videosyn.core.files import atomic_file
 from videosyn.curation.alignment import Track, repeats
 from videosyn.curation.wording import words_of
+from videosyn.evaluation.audit.agreement import SecondOpinion
 from videosyn.evaluation.audit.captions import ATTRIBUTES, check_caption
 from videosyn.evaluation.audit.looks import (
     CONFIG,
     OverlaidText,
+    frames_to_caption,
     grey_frames,
     motion_of,
     photometric,
@@ -70,8 +73,14 @@ class Found:
         return {name: Share(of, hits) for name, (hits, of) in self.counts.items()}
 
 
-def run(config: AuditConfig) -> Found:
-    """Measures, prints tables, writes report.json, report.html and clips.jsonl."""
+def run(config: AuditConfig, captioner: ClipCaptioner | None = None) -> Found:
+    """Measures, prints tables, writes report.json, report.html and clips.jsonl.
+
+    captioner: is shown every clip of the sample that has a caption, and what it says is held against that; None: the
+    one that the config names.
+    """
+    if captioner is None and config.captioner:
+        captioner = open_captioner(config.captioner, config.device)
     rows, notes = read_table(config.folder)
     order = list(range(len(rows)))
     Random(config.seed).shuffle(order)
@@ -79,6 +88,7 @@ def run(config: AuditConfig) -> Found:
     hashed = set(order[: max(config.num_clips, config.duplicates_among)])
     text = OverlaidText() if config.read_text else None
     score, scorer = _scorer(config)
+    opinion = None if captioner is None else SecondOpinion(captioner)
     found = Found()
     tracks: dict[int, Track] = {}
     config.output.mkdir(parents=True, exist_ok=True)
@@ -94,10 +104,10 @@ def run(config: AuditConfig) -> Found:
             if place in sample:
                 whole = whole_frames(path, len(grey))
                 figures = {"motion": motion_of(grey), "seconds": len(grey) / (fps or 8.0), "aesthetic": score(whole)}
-                _measure(config, found, rows[place], figures, grey, whole, text, lines)
+                _measure(config, found, rows[place], figures, grey, whole, text, opinion, lines)
             bar.update()
     _duplicates(found, rows, tracks)
-    publish(_document(config, found, rows, len(tracks), scorer, notes), config.output)
+    publish(_document(config, found, rows, len(tracks), scorer, opinion, notes), config.output)
     return found
 
 
@@ -119,9 +129,10 @@ def _measure(
     grey: list[np.ndarray],
     whole: list[np.ndarray],
     text: OverlaidText | None,
+    opinion: SecondOpinion | None,
     lines: IO[str],
 ) -> None:
-    name = row.path.name
+    name, words_said = row.path.name, {}
     least = CONFIG.aesthetics.min_score if config.clip_model else CONFIG.aesthetics.min_photometric
     found.count("nearly static", figures["motion"] < CONFIG.motion.min_score)
     found.count("under the aesthetic threshold", figures["aesthetic"] < least)
@@ -146,9 +157,31 @@ def _measure(
                 found.count(f"caption's {attribute} true", right)
             if not all(check.verdict.values()):
                 found.show("untrue captions", check.accuracy, f"{name}: {row.caption}", whole)
+        if opinion is not None and words:
+            words_said = {"captioner_says": _compare(opinion, found, row, figures, len(grey), whole)}
     for key, value in figures.items():
         found.add(key, value)
-    lines.write(json.dumps(plain({"clip": name, **figures})) + "\n")
+    lines.write(json.dumps(plain({"clip": name, **figures, **words_said})) + "\n")
+
+
+def _compare(
+    opinion: SecondOpinion, found: Found, row: Row, figures: dict[str, float], num_frames: int, whole: list[np.ndarray]
+) -> str:
+    """Adds what a captioner's caption of the clip has in common with the clip's own -> that caption."""
+    caption = row.caption or ""
+    told = opinion(frames_to_caption(row.path, num_frames, opinion.captioner.num_frames), caption)
+    figures |= {
+        "caption_agreement": told.own.overlap,
+        "caption_agreement_with_another_clip": told.by_chance,
+        "caption_agreement_above_chance": told.own.overlap - told.by_chance,
+    }
+    for attribute, same in told.own.attributes.items():
+        found.count(f"caption and captioner agree on {attribute}", same)
+    if row.scene is not None:
+        figures["captioner_accuracy"] = check_caption(told.said, row.scene, num_frames).accuracy
+    title = f"{row.path.name}: {caption} ({opinion.captioner.name}: {told.said})"
+    found.show("least agreement with the captioner", told.own.overlap, title, whole)
+    return told.said
 
 
 def _duplicates(found: Found, rows: list[Row], tracks: dict[int, Track]) -> None:
@@ -165,7 +198,13 @@ def _duplicates(found: Found, rows: list[Row], tracks: dict[int, Track]) -> None
 
 
 def _document(
-    config: AuditConfig, found: Found, rows: list[Row], num_hashed: int, scorer: str, notes: list[str]
+    config: AuditConfig,
+    found: Found,
+    rows: list[Row],
+    num_hashed: int,
+    scorer: str,
+    opinion: SecondOpinion | None,
+    notes: list[str],
 ) -> Document:
     document = Document(f"Audit of {config.folder.resolve().name}", settings_of(config), notes=notes)
     shares, means = found.shares, found.means
@@ -176,7 +215,7 @@ def _document(
         "shares": {name: share.to_dict() for name, share in shares.items()},
         "means": {name: each.to_dict() for name, each in means.items()},
         "aesthetic_model": scorer,
-        "captions": _caption_state(found, rows),
+        "captions": _caption_state(found, rows, opinion),
     }
     document.facts = {"clips": f"{len(rows):,}", "in the sample": f"{document.data['sample']:,}"}
     cells = []
@@ -211,7 +250,14 @@ def _document(
     return document
 
 
-def _caption_state(found: Found, rows: list[Row]) -> str:
+def _caption_state(found: Found, rows: list[Row], opinion: SecondOpinion | None) -> str:
+    if opinion is not None and "caption_agreement" in found.means:
+        known = found.means["caption_agreement"]
+        of_it = ", whose own accuracy is captioner accuracy" if "captioner_accuracy" in found.means else ""
+        return (
+            f"held against what {opinion.captioner.name} says of {known.count + known.num_nan} clips{of_it}: "
+            "agreement, not truth; by chance is with what it says of another clip"
+        )
     if "caption_accuracy" in found.means:
         known = found.means["caption_accuracy"]
         return (

@@ -23,7 +23,7 @@ class DomainsConfig:
     """The shipped model, a model folder, or an id on the Hugging Face hub."""
     num_prompts: int = 48
     """Prompts on the training distribution, and as many off it: combinations kept from training."""
-    sweep_prompts: int = 12
+    sweep_prompts: int = 8
     """Of those off it, how many are also made longer and larger."""
     lengths: tuple[int, ...] = (17, 33, 65)
     """Frames a film, each 1 + 4k; the first is the one that all prompts are made with."""
@@ -41,6 +41,8 @@ class DomainsConfig:
     """Guidance scale; the model's own if left out."""
     batch_size: int = 8
     """Films generated at once."""
+    workers: int = 0
+    """Processes that measure films; 0: one a core."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     dtype: Dtype = "auto"
@@ -49,6 +51,8 @@ class DomainsConfig:
     def check(self) -> None:
         """Everything that can be checked without a model. Raises UserError."""
         check_counts(("num-prompts", self.num_prompts), ("batch-size", self.batch_size), ("steps", self.steps))
+        if self.workers < 0:
+            raise UserError(f"workers must not be negative, got {self.workers}: 0 is one a core")
         if not 0 <= self.sweep_prompts <= self.num_prompts:
             raise UserError(f"sweep-prompts must lie in 0 to num-prompts, {self.num_prompts}, got {self.sweep_prompts}")
         if not self.lengths or not self.sizes:

@@ -1,6 +1,6 @@
 """`videosyn evaluate domains`: where a model is good, where it is not, and how that falls with length and size.
 
-Next on the path: `steadiness.py`, `tables.py`.
+Next on the path: `steadiness.py`, `measuring.py`, `tables.py`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import numpy as np
 from tqdm import tqdm
 
 from videosyn.core.files import atomic_file
+from videosyn.curation.slots import cores
 from videosyn.evaluation.document import Film, plain, publish, settings_of
+from videosyn.evaluation.domains.measuring import Measuring
 from videosyn.evaluation.domains.options import DomainsConfig
-from videosyn.evaluation.domains.steadiness import measure
+from videosyn.evaluation.domains.steadiness import Steadiness
 from videosyn.evaluation.domains.tables import Measured, document_of
 from videosyn.sampling.foreign import open_pipeline
 from videosyn.world.parsed import to_parsed
@@ -72,17 +74,18 @@ def run(config: DomainsConfig) -> list[Measured]:
         atomic_file(config.output / "films.jsonl") as hidden,
         open(hidden, "w", encoding="utf-8") as lines,
         tqdm(total=total, unit="film", disable=None, file=sys.stderr) as bar,
+        Measuring(config.workers or cores()) as measure,
     ):
 
         def all_of(some: Sequence[Asked], shape: tuple[int, int], source: str, make: Callable) -> list[np.ndarray]:
             kept = []
             for start in range(0, len(some), config.batch_size):
                 batch = some[start : start + config.batch_size]
-                for each, film in zip(batch, make(batch, shape, config.seed + start)):
-                    found.append(_measured(each, film, shape, source, lines))
-                    if len(kept) < SHOWN:
-                        kept.append(film)
-                    bar.update()
+                made = make(batch, shape, config.seed + start)
+                results = measure(made, [to_parsed(each.scene, shape[0]) for each in batch])
+                found.extend(_told(*each, shape, source, lines) for each in zip(batch, results, strict=True))
+                kept.extend(made[: SHOWN - len(kept)])
+                bar.update(len(batch))
             return kept
 
         shown = all_of(asked, base, "model", generated)
@@ -111,9 +114,8 @@ def prompts(config: DomainsConfig) -> list[Asked]:
     ]
 
 
-def _measured(asked: Asked, film: np.ndarray, shape: tuple[int, int], source: str, lines: IO[str]) -> Measured:
+def _told(asked: Asked, result: Steadiness, shape: tuple[int, int], source: str, lines: IO[str]) -> Measured:
     scene = asked.scene
-    result = measure(film, to_parsed(scene, shape[0]))
     domains = {
         "distribution": (f"{asked.distribution} the training distribution",),
         "scene": (scene.place,),

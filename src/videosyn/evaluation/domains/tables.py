@@ -67,9 +67,9 @@ def document_of(
                 if each[figure].count
             }
             overall = means(model)[figure].value
-            document.charts.append(
-                Chart(f"{figure} by {name}", whiskers(points, figure, mark=overall), "Line: all films.")
-            )
+            if points:
+                picture = whiskers(points, figure, mark=overall)
+                document.charts.append(Chart(f"{figure} by {name}", picture, "Line: all films."))
     for axis, title, unit in ((0, "length", "frames"), (1, "size", "pixels a side")):
         _sweep(document, found, base, axis, title, unit)
     document.notes += [
@@ -95,7 +95,7 @@ def _sweep(
     steps = {value: means([each for each in off if each.shape[axis] == value][:count]) for value in values}
     document.data[f"by_{title}"] = {str(value): _plain(each) for value, each in steps.items()}
     rows = [(f"{value}", *_cells(each)) for value, each in steps.items()]
-    note = f"The same {count} prompts, off the training distribution."
+    note = f"The same {count} prompt{'s' if count > 1 else ''}, off the training distribution."
     document.tables.append(Table(f"By {title}", (unit, *FIGURES), rows, note))
     series = {name: [(float(value), each[name].value) for value, each in steps.items()] for name in FIGURES}
     document.charts.append(Chart(f"By {title}", lines(series, unit, "0 to 1"), note))

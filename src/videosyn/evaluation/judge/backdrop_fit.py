@@ -26,6 +26,10 @@ NUM_CANDIDATES = 3
 """Places and lights that are fitted closely before one is chosen."""
 NEAR_BEST = 1.5
 """A candidate is fitted closely only if its cost is within this of the best one's."""
+ROUGH, FINE = (1.0, 0.5), (0.25, 0.125)
+"""Parts of the bank's spacing by which a fit is moved: first, and once it is among the best."""
+BEATEN = 1.3
+"""What fits worse than the best by this factor after the rough moves is out: fine ones win a few per cent."""
 
 
 def behind(frames: Tensor, camera: str) -> Tensor:
@@ -54,22 +58,31 @@ def fit_backdrop(still: Tensor, style: str) -> Backdrop:
             candidates.append((float(cost[index]), entry))
             break
     target = even(F.avg_pool2d(still[None], 2))[0]
-    fitted = [_refine(target, entry) for cost, entry in candidates if cost < NEAR_BEST * candidates[0][0]]
+    near = [entry for cost, entry in candidates if cost < NEAR_BEST * candidates[0][0]]
+    rough = [_refine(target, entry, ROUGH) for entry in near]
+    least = min(cost for _, cost in rough)
+    fitted = [_refine(target, entry, FINE) for entry, cost in rough if cost <= BEATEN * least]
     return min(fitted, key=lambda pair: pair[1])[0]
 
 
 def cost_of(still: Tensor, backdrop: Backdrop) -> float:
     """Mean capped difference of a picture (3, H, W), seen straight ahead, to a backdrop; both a little smoothed."""
-    drawn = draw(undone(backdrop), View(still.shape[1], still.shape[2]))
-    gap = smoothed(even(still)[None], BINOMIAL) - smoothed(even(drawn), BINOMIAL)
-    return float(gap.abs().mean(1).clamp_max(FINE_CAP).mean())
+    return _fine_cost(smoothed(even(still)[None], BINOMIAL), backdrop)
+
+
+def _fine_cost(target: Tensor, backdrop: Backdrop) -> float:
+    """The same from a picture (1, 3, H, W) already smoothed."""
+    drawn = draw(undone(backdrop), View(target.shape[2], target.shape[3]))
+    gap = target - smoothed(even(drawn), BINOMIAL)
+    return float(gap.abs_().mean(1).clamp_max_(FINE_CAP).mean())
 
 
 def settled(still: Tensor, backdrop: Backdrop) -> Backdrop:
     """A backdrop of pixel art with its horizon in the row of blocks where a picture (3, H, W) has it."""
     view = View(still.shape[1], still.shape[2])
     horizons = [backdrop.horizon + step * view.pixel / view.up for step in (0.0, -1.5, -1.0, -0.5, 0.5, 1.0, 1.5)]
-    return min((replace(backdrop, horizon=each) for each in horizons), key=lambda each: cost_of(still, each))
+    target = smoothed(even(still)[None], BINOMIAL)
+    return min((replace(backdrop, horizon=each) for each in horizons), key=lambda each: _fine_cost(target, each))
 
 
 def undone(backdrop: Backdrop) -> Backdrop:
@@ -77,22 +90,23 @@ def undone(backdrop: Backdrop) -> Backdrop:
     return replace(backdrop, style="plain") if backdrop.style == "painterly" else backdrop
 
 
-def _refine(target: Tensor, entry: Backdrop) -> tuple[Backdrop, float]:
-    """Move horizon, pattern and sun, one at a time in halving steps, to where they agree best with a picture (3, h,
-    w).
+def _refine(target: Tensor, entry: Backdrop, shrinks: tuple[float, ...]) -> tuple[Backdrop, float]:
+    """Move horizon, pattern and sun, one at a time by these parts of the bank's spacing, to where they agree best with
+    a picture (3, h, w) -> what is then drawn, and its cost.
     """
     view = View(target.shape[1], target.shape[2])
     cost = _cost(target, entry, view)
     steps = {"phase": 1 / 32, "horizon": (HORIZONS[1] - HORIZONS[0]) / 2, "sun": (SUNS[1] - SUNS[0]) / 2}
     if entry.place in SUNLESS:
         del steps["sun"]
-    for shrink in (1.0, 0.5, 0.25, 0.125):
+    for shrink in shrinks:
         for name, step in steps.items():
             for sign in (-1.0, 1.0):
                 moved = replace(entry, **{name: getattr(entry, name) + sign * step * shrink})
                 moved_cost = _cost(target, moved, view)
                 if moved_cost < cost:
                     entry, cost = moved, moved_cost
+                    break  # the other way leads back
     return entry, cost
 
 

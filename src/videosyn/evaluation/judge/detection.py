@@ -10,7 +10,7 @@ from torch import Tensor
 
 from videosyn.evaluation.judge.components import Patch, find_patches
 from videosyn.evaluation.judge.gallery import FILL, SIDE, Gallery
-from videosyn.evaluation.judge.matching import covered, evidence, gains
+from videosyn.evaluation.judge.matching import covered, evidence, gains, gains_and_covered
 from videosyn.world.solids import COLOUR_VALUES
 from videosyn.world.vocabulary import KINDS
 
@@ -164,8 +164,9 @@ def best_thing(planes: Tensor, boxes: list[Box], gallery: Gallery, start: Tensor
     The kinds and colours to begin with are those of the entries `start`, or all.
     """
     tries = torch.tensor(boxes)
+    features = gallery.few_features if start is None else gallery.small_features[start]
     start = gallery.few if start is None else start
-    score = gains(planes, tries, gallery.small_features[start])
+    score = gains(planes, tries, features)
     entries = _promising(score, gallery, start, NUM_PROMISING)
     features = gallery.small_features[entries]
     score = gains(planes, tries, features)  # (n, C)
@@ -186,8 +187,8 @@ def known_thing(planes: Tensor, boxes: list[Box], gallery: Gallery, entries: Ten
     def score_of(tries: Tensor, large: bool) -> tuple[Tensor, Tensor]:
         features = gallery.features(entries) if large else gallery.small_features[entries]
         alpha = gallery.alpha(entries) if large else gallery.small_alpha[entries]
-        gain = gains(planes, tries, features)
-        return 2.0 * gain - covered(planes, tries, alpha), gain
+        gain, open_there = gains_and_covered(planes, tries, features, alpha)
+        return 2.0 * gain - open_there, gain
 
     tries = torch.tensor(boxes)
     score, gain = score_of(tries, large=False)

@@ -98,6 +98,8 @@ class Gallery:
     """(E, 5, P) half precision: coverage, what the thing adds to each channel, what it leaves of the empty world."""
     small_features: Tensor
     """(E, 9 Q), see `features`."""
+    few_features: Tensor
+    """(C, 9 Q), those of the few."""
     small_alpha: Tensor
     """(E, Q) coverage."""
 
@@ -179,8 +181,9 @@ def gallery_for(light: str, side: float, style: str) -> Gallery:
     stands_in = torch.tensor([view.lift == 0.0 and round(view.yaw * TURNS / (2 * math.pi)) % 2 == 0 for view in views])
     large = torch.cat(pictures)  # (E, 5, SIDE, SIDE)
     small = F.avg_pool2d(large, SIDE // SMALL_SIDE).flatten(2)
-    lists = torch.tensor(kinds), torch.tensor(colours), walking[pose], torch.cat(sizes), stands_in[pose].nonzero()[:, 0]
-    return Gallery(*lists, large.flatten(2).half(), _features(small), small[:, 0].contiguous())
+    few, features = stands_in[pose].nonzero()[:, 0], _features(small)
+    lists = torch.tensor(kinds), torch.tensor(colours), walking[pose], torch.cat(sizes), few
+    return Gallery(*lists, large.flatten(2).half(), features, features[few], small[:, 0].contiguous())
 
 
 def _in_all_colours(hits: _Hits, backdrop: Backdrop) -> list[Tensor]:
@@ -251,6 +254,7 @@ def _box_grid(alpha: Tensor) -> tuple[Tensor, Tensor]:
     return grid, torch.stack([(right - left) / longer, (bottom - top) / longer], 1)
 
 
+@lru_cache(maxsize=4)
 def box_offsets(count: int) -> Tensor:
     """Where `count` samples across a box lie: from its middle, as fractions of its side."""
     return (torch.arange(count) + 0.5) / count - 0.5

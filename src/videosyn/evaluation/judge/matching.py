@@ -54,9 +54,19 @@ def crop(planes: Tensor, boxes: Tensor, side: int) -> Tensor:
 def gains(planes: Tensor, boxes: Tensor, features: Tensor) -> Tensor:
     """Gain of entries with these features (C, 9 P) in every box: (n, C), in squared difference times pixels."""
     side = math.isqrt(features.shape[1] // 9)
-    seen = crop(planes[:10], boxes, side).flatten(2)  # (n, 10, P)
-    sums = seen[:, :9].flatten(1) @ features.T + seen[:, 9].sum(1)[:, None]
-    return sums * _area(boxes, side)
+    return _gains(crop(planes[:10], boxes, side), features) * _area(boxes, side)
+
+
+def gains_and_covered(planes: Tensor, boxes: Tensor, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+    """Both, (n, C) each: what entries explain, and what is unexplained within their outlines (C, P)."""
+    side = math.isqrt(alpha.shape[1])
+    seen, area = crop(planes, boxes, side), _area(boxes, side)
+    return _gains(seen, features) * area, seen[:, 10].flatten(1) @ alpha.T * area
+
+
+def _gains(seen: Tensor, features: Tensor) -> Tensor:
+    """From crops (n, 10 or more, side, side), in samples."""
+    return seen[:, :9].flatten(1) @ features.T + seen[:, 9].sum((1, 2))[:, None]
 
 
 def covered(planes: Tensor, boxes: Tensor, alpha: Tensor) -> Tensor:

@@ -7,8 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
+
+from videosyn.evaluation.footage import frames_of
+
+MATRIX = "ITU601"
+"""By which the vbench package reads colours: its OpenCV, a version 4, heeds no other that a film names."""
+
+
+def flickering_of(path: Path) -> float:
+    """Of a film, read as the vbench package reads it."""
+    return flickering(frames_of(path, MATRIX))
 
 
 def flickering(frames: Iterable[np.ndarray]) -> float:

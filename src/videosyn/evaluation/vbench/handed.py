@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,9 @@ job = json.loads(sys.argv[1])
 bench = VBench(torch.device(job["device"]), job["suite"], job["output"])
 bench.evaluate(videos_path=job["films"], name=job["name"], dimension_list=[job["dimension"]], mode="vbench_standard")
 """
+
+
+_OFFLINE = "give that environment the internet, or the file in the package's cache"
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,23 @@ def hand_over(python: str, device: str, dimension: str, suite: Path, films: Path
     (output / f"{dimension}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     written = output / f"{dimension}_eval_results.json"
     if done.returncode or not written.is_file():
-        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
-        return Outcome(None, {}, lines[-1].strip()[:200] if lines else f"ended with code {done.returncode}")
+        return Outcome(None, {}, problem_of(done.stderr) or f"ended with code {done.returncode}")
     return read_results(written)[dimension]
+
+
+def problem_of(stderr: str) -> str:
+    """Why the package failed, in a line: the last that it said, or, where that is known to puzzle, what it means."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    last = lines[-1] if lines else ""
+    if "torchvision::" in last:
+        return "torch and torchvision of that environment are of different builds: install both there from one index"
+    if missing := re.search(r"No module named '([\w.]+)'", last):
+        return f"that environment has no {missing[1]}: install it there"
+    if "CalledProcessError" in last and (address := re.search(r"https?://[^\s'\"]+", last)):
+        return f"cannot download {address[0]}: {_OFFLINE}"
+    if "URLError" in last or "ConnectionError" in last:
+        return f"cannot download its weights: {_OFFLINE}"
+    return last[:200]
 
 
 def only_films(films: Iterable[Path], folder: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from videosyn.evaluation.running import Running
 from videosyn.evaluation.vbench.classical_flow import dynamic_degree, motion_smoothness
 from videosyn.evaluation.vbench.dimensions import BY_FLOW, BY_WEIGHTS, DIMENSIONS, HERE, RANGES, normalised
 from videosyn.evaluation.vbench.films import make_films, present
-from videosyn.evaluation.vbench.flicker import flickering
+from videosyn.evaluation.vbench.flicker import flickering_of
 from videosyn.evaluation.vbench.handed import hand_over, only_films, read_results
 from videosyn.evaluation.vbench.options import VBenchConfig
 from videosyn.evaluation.vbench.suite import SuitePrompt, read_suite, write_full_info
@@ -68,25 +69,34 @@ def _wanted(config: VBenchConfig) -> list[SuitePrompt]:
     return prompts
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A film, read."""
+
+    path: Path
+    frames: Sequence[np.ndarray]
+    fps: float
+
+
 class Measures:
-    """What can be measured here: figure -> function of (prompt, frames, fps), and where its figures come from."""
+    """What can be measured here: figure -> function of (prompt, film), and where its figures come from."""
 
     def __init__(self, config: VBenchConfig) -> None:
         asked = config.dimensions or DIMENSIONS
         self.sources: dict[str, str] = {}
         self._needed: dict[str, str] = {}
-        self._of: dict[str, Callable[[SuitePrompt, Sequence[np.ndarray], float], float]] = {}
-        self._add(asked, HERE[0], HERE[0], "here", lambda _, frames, __: flickering(frames))
+        self._of: dict[str, Callable[[SuitePrompt, Watched], float]] = {}
+        self._add(asked, HERE[0], HERE[0], "here", lambda _, film: flickering_of(film.path))
         flow = "here, classical flow: not VBench's figure"
         by_flow: dict[str, Callable] = {
-            "dynamic_degree": lambda _, frames, fps: dynamic_degree(frames, fps),
-            "motion_smoothness": lambda _, frames, __: motion_smoothness(frames),
+            "dynamic_degree": lambda _, film: dynamic_degree(film.frames, film.fps),
+            "motion_smoothness": lambda _, film: motion_smoothness(film.frames),
         }
         for name, measure in by_flow.items():
             self._add(asked, name, BY_FLOW[name], flow, measure)
         if config.dino:
             dino = self._dino(config)
-            self._add(asked, BY_WEIGHTS[0], BY_WEIGHTS[0], f"here, {config.dino}", lambda _, frames, __: dino(frames))
+            self._add(asked, BY_WEIGHTS[0], BY_WEIGHTS[0], f"here, {config.dino}", lambda _, film: dino(film.frames))
         if config.clip_b32:
             clip = self._clip(config.clip_b32, config.device)
             self._add(
@@ -94,14 +104,14 @@ class Measures:
                 "background_consistency",
                 "background_consistency",
                 f"here, {config.clip_b32}",
-                lambda _, frames, __: clip.background_consistency(frames),
+                lambda _, film: clip.background_consistency(film.frames),
             )
             self._add(
                 asked,
                 "appearance_style",
                 "appearance_style",
                 f"here, {config.clip_b32}",
-                lambda prompt, frames, _: clip.appearance_style(frames, prompt.auxiliary["appearance_style"]),
+                lambda prompt, film: clip.appearance_style(film.frames, prompt.auxiliary["appearance_style"]),
             )
         if config.clip_l14:
             large = self._clip(config.clip_l14, config.device, config.aesthetic_head)
@@ -111,14 +121,14 @@ class Measures:
                 "aesthetic_quality",
                 "aesthetic_quality",
                 source,
-                lambda _, frames, __: large.aesthetic_quality(frames),
+                lambda _, film: large.aesthetic_quality(film.frames),
             )
 
-    def of_film(self, prompt: SuitePrompt, frames: Sequence[np.ndarray], fps: float) -> Iterator[tuple[str, float]]:
+    def of_film(self, prompt: SuitePrompt, film: Watched) -> Iterator[tuple[str, float]]:
         """(figure, value) of every figure whose dimension the prompt is for."""
         for name, measure in self._of.items():
             if self._needed[name] in prompt.dimensions:
-                yield name, measure(prompt, frames, fps)
+                yield name, measure(prompt, film)
 
     def _add(self, asked: Sequence[str], dimension: str, figure: str, source: str, measure: Callable) -> None:
         if dimension in asked:
@@ -145,9 +155,9 @@ def _measured(measures: Measures, films: dict[SuitePrompt, list[Path]], lines: P
     ):
         for prompt, paths in films.items():
             for path in paths:
-                frames = list(frames_of(path))
-                for name, value in measures.of_film(prompt, frames, fps_of(path)):
-                    weight = len(frames) - PER_FRAME[name] if name in PER_FRAME else 1
+                film = Watched(path, list(frames_of(path)), fps_of(path))
+                for name, value in measures.of_film(prompt, film):
+                    weight = len(film.frames) - PER_FRAME[name] if name in PER_FRAME else 1
                     found[name].add(value, weight)
                     row = {"film": path.name, "figure": name, "value": value if value == value else None}
                     file.write(json.dumps(row) + "\n")
