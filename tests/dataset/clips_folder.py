@@ -21,13 +21,19 @@ class CrashingPlace(Place):
     """A clip on which the process that opens it dies, as in a fault of a decoder."""
 
     def open(self):
-        time.sleep(0.2)  # its neighbours are under way
+        with open(f"{self.path}.crashes", "ab") as file:
+            file.write(b"!")
         os._exit(1)
 
 
 class SlowPlace(Place):
+    """A clip under way until the `CrashingPlace` of the same path has crashed twice, and a little longer."""
+
     def open(self):
-        time.sleep(0.4)
+        crashes, until = Path(f"{self.path}.crashes"), time.monotonic() + 120
+        while time.monotonic() < until and not (crashes.exists() and crashes.stat().st_size >= 2):
+            time.sleep(0.01)
+        time.sleep(0.5)
         return super().open()
 
 

@@ -136,15 +136,15 @@ def test_only_the_clip_that_crashes_a_decoder_is_blamed_whatever_else_is_under_w
     try:
         assert what_is_shown(pool.read([whole])[0])  # the processes are there
         with ThreadPoolExecutor(2) as threads:
-            good = threads.submit(pool.read, [slow, whole, slow])
-            bad = threads.submit(pool.read, [whole, crashing, whole])
+            good = threads.submit(pool.read, [slow, whole])
+            bad = threads.submit(pool.read, [crashing, whole])
             found, around = good.result(), bad.result()
         after = pool.read([whole])
     finally:
         pool.close()
-    assert around[1] == "crashes the decoder"
+    assert around[0] == "crashes the decoder"
     shown = [(0, 2), (0, 3), (0, 4)]
-    assert [what_is_shown(each) for each in (*found, around[0], around[2], *after)] == [shown] * 6
+    assert [what_is_shown(each) for each in (*found, around[1], *after)] == [shown] * 4
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])

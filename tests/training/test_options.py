@@ -104,6 +104,7 @@ def test_a_missing_file_is_named(tmp_path: Path):
         ("max_steps: 1\nlora_rank: 4", "set init"),
         ("max_steps: 1\ndata: x\nthing_weight: 2", "lessons of the world"),
         ("max_steps: 1\nsequence_parallel: 0", "at least 1, got 0"),
+        ("max_steps: 1\nsequence_parallel: 2\ncompile: true", "leave one of them out"),
         ("max_steps: 1\nsequence_parallel: 2\nnaming_weight: 0.1", "reads whole clips"),
     ],
 )

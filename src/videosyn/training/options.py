@@ -234,6 +234,7 @@ class Stage(AnyStage):
     image_phase_fraction: float | None = None
     gradient_checkpointing: bool | None = None
     sequence_parallel: int | None = None
+    compile: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -309,6 +310,8 @@ class DiTTraining(Training):
             raise UserError(f"text_steps must not be negative, got {self.text_steps}")
         if self.sequence_parallel < 1:
             raise UserError(f"sequence_parallel must be at least 1, got {self.sequence_parallel}")
+        if self.sequence_parallel > 1 and self.compile:
+            raise UserError("compile and sequence_parallel have not been made to work together: leave one of them out")
         if self.sequence_parallel > 1 and self.naming_weight:
             raise UserError("naming_weight reads whole clips, which sequence_parallel divides: leave one of them out")
         if self.lora_rank < 0:
