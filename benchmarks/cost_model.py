@@ -4,8 +4,8 @@
 
 Layers of the paper's widths, few blocks, and nano as a whole; each in a process of its own. Memory: the resident peak
 above what is there after a small first call. With one thread seconds are the processor's, which other programs do not
-change; with more they are the clock's. On a shared machine both still vary: measured and predicted in turns, the best of
---rounds each, as the model itself takes the best of two samples.
+change; with more they are the clock's. Where others use the memory, too, they still vary: measured and predicted in
+turns, the best of --rounds each, as the model itself takes the best of two samples.
 """
 
 from __future__ import annotations
