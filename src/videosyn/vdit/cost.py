@@ -16,7 +16,7 @@ MOST_TOKENS_AT_ONCE = 2**15
 """The same on other devices: enough to keep an accelerator busy, a sixth of a film of 113 frames at 720p."""
 SHORT = 256 * 256
 """On CPUs, up to this many scores a head, plain products beat the fused kernel, which is slow backward."""
-CPU_FRAGMENTS = 1.2
+CPU_FRAGMENTS = 1.3
 """Of what is alive, what the C runtime holds: `benchmarks/cost_model.py`."""
 
 
