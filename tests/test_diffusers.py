@@ -59,9 +59,9 @@ def latents_of(pipe, **arguments):
 def latents_of_core(pipeline, monkeypatch, **arguments):
     """What our own pipeline hands to its decoder."""
     seen = []
-    decode = pipeline.vae.decode
+    decode = pipeline.vae.decode_pieces
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.vae, "decode", lambda latents: seen.append(latents.clone()) or decode(latents))
+        patch.setattr(pipeline.vae, "decode_pieces", lambda latents: seen.append(latents.clone()) or decode(latents))
         pipeline(PROMPT, **arguments)
     return seen[0]
 

@@ -131,3 +131,15 @@ def test_zero_residuals_begin_as_the_shortcuts_alone():
     x = torch.randn(1, 16, 3, 4, 4)
     block = ResBlock(config, 16, 16, scale=1)
     assert torch.equal(block(x), x)
+
+
+def test_the_finest_scale_in_parts_gives_what_it_gives_at_once(vae, make_video, monkeypatch):
+    latents = vae.encode(make_video(13))
+    at_once = vae.decode_raw(latents)
+    monkeypatch.setattr("videosyn.vidvae.cost.FINEST_BYTES", {"cpu": 1})
+    calls = []
+    hook = vae.decoder.scales[-1].register_forward_hook(lambda module, given, out: calls.append(out.shape[2]))
+    in_parts = vae.decode_raw(latents)
+    hook.remove()
+    assert calls == [1, 2, 2, 2, 2, 2, 2]
+    torch.testing.assert_close(in_parts, at_once, atol=1e-5, rtol=0)

@@ -1,7 +1,7 @@
 """How long films will take, told before they begin: shapes counted, and the model's own layers timed on samples.
 
 A sample is small, and costs a second or two at the paper's size; it is taken once a run, and only where a film may take
-long. Means are kept, not the best: who shares the machine now will share it then. How near predictions come:
+long. The best of two counts: a machine that others use will take longer. How near predictions come:
 `benchmarks/cost_model.py`. The counts: `vdit/cost.py`, `vidvae/cost.py`.
 """
 
@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -104,7 +103,7 @@ def forward_seconds(vdit: VDiT, load: Load, clock: Callable[[], float] = time.pe
     one_block = replace(config, depth=1)
     sampled = product_operations(one_block, sample) + attention_operations(one_block, sample)
     alike = replace(load, places=sample.places, batch=load.batch * load.places / sample.places)
-    total = sample_s * (product_operations(config, alike) + attention_operations(config, alike)) / sampled
+    total = sample_s * (product_operations(config, load) + attention_operations(config, alike)) / sampled
     more = attention_operations(config, load) - attention_operations(config, alike)
     if more > 0:
         length = min(load.places, SAMPLE_LENGTH)
@@ -162,7 +161,7 @@ def _block_seconds(vdit: VDiT, sample: Load, clock: Callable[[], float]) -> floa
         text, bias = zeros(batch, sample.text_tokens, width), zeros(batch, 1, 1, sample.text_tokens)
         given = (tokens, zeros(1, 1, 1, 6, width), zeros(1, 1, 1, 3, width), rope, text, bias)
         vdit.blocks[0](*given)
-        return fmean(_seconds(lambda: vdit.blocks[0](*given), weight.device, clock) for _ in range(2))
+        return min(_seconds(lambda: vdit.blocks[0](*given), weight.device, clock) for _ in range(2))
 
     return _once(vdit, ("block", sample), measure)
 
@@ -175,7 +174,7 @@ def _attention_rate(vdit: VDiT, length: int, clock: Callable[[], float]) -> floa
         rows = max(1, cost.TOKENS_AT_ONCE.get(weight.device.type, cost.MOST_TOKENS_AT_ONCE) // length)
         heads = torch.randn(3, rows, config.num_heads, length, config.head_width).to(weight)
         attend(*heads)
-        seconds = fmean(_seconds(lambda: attend(*heads), weight.device, clock) for _ in range(2))
+        seconds = min(_seconds(lambda: attend(*heads), weight.device, clock) for _ in range(2))
         return rows * 4 * length**2 * config.width / seconds
 
     return _once(vdit, ("attention", length), rate)
@@ -192,7 +191,7 @@ def _layer_seconds(vae: VidVAE, layer: Layer, clock: Callable[[], float]) -> flo
         x = x.contiguous(memory_format=torch.channels_last_3d)
         given = (x,) if layer.kind == "attention" else (x, state)
         module(*given)  # what is made once a video does not count
-        return fmean(_seconds(lambda: module(*given), parameter.device, clock) for _ in range(2))
+        return min(_seconds(lambda: module(*given), parameter.device, clock) for _ in range(2))
 
     key = replace(sample, name="", times=1)
     return _once(vae, key, run) * operations(layer, resample) / operations(sample, resample)
@@ -210,6 +209,11 @@ def _sample(layer: Layer, resample: str, parameter: torch.Tensor) -> Layer:
         return layer
     side = 4 * math.ceil((most / layer.frames) ** 0.5 / 4)  # whole tiles
     return replace(layer, height=side, width_px=side)
+
+
+def forget() -> None:
+    """Drops all samples, so that the next prediction takes them anew."""
+    _timed.clear()
 
 
 def _once(module: nn.Module, key: Any, measure: Callable[[], float]) -> float:

@@ -16,7 +16,7 @@ MOST_TOKENS_AT_ONCE = 2**15
 """The same on other devices: enough to keep an accelerator busy, a sixth of a film of 113 frames at 720p."""
 SHORT = 256 * 256
 """On CPUs, up to this many scores a head, plain products beat the fused kernel, which is slow backward."""
-CPU_FRAGMENTS = 1.15
+CPU_FRAGMENTS = 1.3
 """Of what is alive, what the C runtime holds: `benchmarks/cost_model.py`."""
 
 
@@ -84,7 +84,9 @@ def working_bytes(config: VDiTConfig, load: Load, number_bytes: int, device: str
     text = load.batch * load.text_tokens * (3 * vector + config.text_width * number_bytes)
     per_frame = 20 * load.batch * load.frames * vector  # modulation, where frames differ in time
     latents = 16 * load.tokens * config.patch_size**2 * config.num_out_channels  # noise and predictions, float32
-    alive = 2 * load.tokens * vector + max(through_mlp, through_time, through_space) + text + per_frame + latents
+    at_last = 2 * load.tokens * vector if config.legacy_stdit2 else 0  # its last norms take all frames at once
+    branches = max(through_mlp, through_time, through_space, at_last)
+    alive = 2 * load.tokens * vector + branches + text + per_frame + latents
     return int(alive * (CPU_FRAGMENTS if on_cpu else 1))
 
 

@@ -29,7 +29,7 @@ FEWEST_TILED_PIXELS = 4096
 the kernels' change of basis."""
 FEWEST_TILED_CHANNELS = 64
 """The same of channels that come in and go out: fewer do not pay for the pixels'."""
-CPU_FRAGMENTS = 1.25
+CPU_FRAGMENTS = 1.2
 """Of what is alive, what the C runtime holds: tensors of some megabytes leave gaps between those that stay."""
 
 
