@@ -152,9 +152,10 @@ def _reasons(dataset: Dataset) -> str:
     if not dataset.reasons:
         return NONE.format("No clip was rejected.")
     most = max(reasons.total() for reasons in dataset.reasons.values())
-    parts = []
+    lines = {}  # of all stages together, so that their bars begin below each other
     for stage, reasons in sorted(dataset.reasons.items(), key=lambda pair: -pair[1].total()):
-        lines = {f"{stage}": (reasons.total() / most, f"{reasons.total():,}")}
-        lines |= {f"· {reason[:70]}": (number / most, f"{number:,}") for reason, number in reasons.most_common(6)}
-        parts.append(bars(lines))
-    return f'<div class="dataset">{"".join(parts)}</div>'
+        lines[stage] = (reasons.total() / most, f"{reasons.total():,}")
+        for reason, number in reasons.most_common(6):
+            said = f"· {reason[:70]}"
+            lines[said if said not in lines else f"{said} ({stage})"] = (number / most, f"{number:,}")
+    return f'<div class="dataset">{bars(lines)}</div>'

@@ -43,7 +43,9 @@ def generate_page(service: Service, uploads: Uploads, blocks: gr.Blocks) -> None
                 autofocus=True,
                 elem_id="prompt",
             )
-            gr.Examples([[each] for each in EXAMPLES], [prompt], label="Try one of these", api_visibility="private")
+            examples = gr.Dataset(
+                components=[prompt], samples=[[each] for each in EXAMPLES], type="index", label="Try one of these"
+            )  # gr.Examples fills the prompt in past the queue, by a route that is closed here
             with gr.Row():
                 start = gr.Button("Generate", variant="primary", elem_id="generate")
                 cancel = gr.Button("Cancel", elem_id="cancel", interactive=False)
@@ -175,6 +177,9 @@ def generate_page(service: Service, uploads: Uploads, blocks: gr.Blocks) -> None
             trigger_mode="multiple",
             api_visibility="private",
         )
+    examples.click(
+        lambda place: EXAMPLES[place], [examples], [prompt], show_progress="hidden", api_visibility="private"
+    )
     cancel.click(stop, [shown_id], show_progress="hidden", api_visibility="private")
     go_on.click(extend, [shown_id], [going_on, going], show_progress="hidden", api_visibility="private")
     reuse.click(lambda: False, outputs=[draw], show_progress="hidden", api_visibility="private")

@@ -62,7 +62,9 @@ CSS = """
 .dataset .why { color: var(--mark); } .dataset .none { color: var(--soft); font-style: italic; }
 @media (max-width: 40rem) {
   .gradio-container { padding: .4rem !important; }
-  .dataset .bars { grid-template-columns: 1fr max-content; } .dataset .track { grid-column: 1 / -1; grid-row: auto; }
+  .dataset .bars { grid-template-columns: 1fr; }
+  .dataset .bar { display: grid; grid-template-columns: 1fr max-content; gap: .1rem .8rem; }
+  .dataset .bar .track { grid-area: 2 / 1 / 3 / 3; } .dataset .bar .value { grid-area: 1 / 2; }
   .dataset details[open] { grid-column: 1 / -1; }
 }
 """
