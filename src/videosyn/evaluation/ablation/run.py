@@ -22,6 +22,7 @@ from videosyn.evaluation.compare.paired import difference
 from videosyn.evaluation.document import Chart, Document, Table, publish, said, said_with, settings_of
 from videosyn.evaluation.footage import Shape
 from videosyn.evaluation.plots import whiskers
+from videosyn.evaluation.running import Running
 from videosyn.sampling.fitting import VDIT_TENSORS
 from videosyn.vdit.presets import XL
 
@@ -134,6 +135,9 @@ def _quality(config: AblationConfig, document: Document) -> None:
     head = ("VAE", "latents", "tokens", "PSNR, dB", "SSIM", "temporal error, levels", "s a clip")
     note = f"{config.num_clips} held-out clips of {config.shape}; tokens of 2x2 latent pixels."
     document.tables.append(Table("What is kept", head, rows, note))
+    for key, what, unit in (("psnr_db", "PSNR", "dB"), ("temporal_error", "Temporal error", "levels of 255")):
+        points = {name: _with_interval(each, key) for name, each in kept.items()}
+        document.charts.append(Chart(what, whiskers(points, unit), "Means with 95 % intervals over clips."))
     _differences(document, "What it costs", kept, ((WITH, WITHOUT), (DIVIDED, WITH)), names)
     loss = document.data["differences"]["What it costs"][f"{WITH} against {WITHOUT}"]["psnr_db"]
     document.facts["dB that time compression costs"] = f"{-loss['mean']:.2f}"
@@ -163,6 +167,13 @@ def _differences(
     note = "Paired, clip by clip; p by the sign-flip test."
     document.tables.append(Table(title, ("pair", "figure", "difference, 95 % interval", "p"), rows, note))
     document.data.setdefault("differences", {})[title] = data
+
+
+def _with_interval(kept: Kept, name: str) -> tuple[float, float, float]:
+    found = Running()
+    for value in kept.figures[name]:
+        found.add(value)
+    return found.value, *found.interval
 
 
 def _means(kept: Kept) -> dict[str, float]:
