@@ -28,7 +28,7 @@ check: .venv/.dev
 
 # Each benchmark prints its figures; none of them fails the build. FOOTAGE: a folder of real videos with a footage.json.
 bench: .venv/.dev
-	@for file in sampling_overhead startup serve_startup vae_speed memory evaluation_memory \
+	@for file in sampling_overhead startup serve_startup vae_speed cost_model evaluation_memory \
 	  "curation_speed --minutes 60" "curation_cuts $(if $(FOOTAGE),--footage $(FOOTAGE))" "curation_text $(FOOTAGE)" \
 	  curation_table curation_kills "serve_load --seconds 60" "paper_size_vae --rounds 1" "paper_size_vdit --depth 4" \
 	  "sampling_quality --prompts 6 --batch 2 --unjudged" predicted_memory; do \

@@ -10,23 +10,17 @@ once, and ratios are of the same round. Also: the peak of decoding a long video,
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import torch
+from peak import Peak
 
 PEERS = ("AutoencoderKLHunyuanVideo", "AutoencoderKLCogVideoX", "AutoencoderKLWan")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-def status_bytes(name: str) -> int:
-    status = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in status if line.startswith(name))
 
 
 def open_model(name: str, dtype: torch.dtype):
@@ -60,9 +54,7 @@ def once(model, encode, decode, dtype: str, frames: int, size: int, what: str) -
     video = (torch.rand(1, 3, frames, size, size) * 2 - 1).to(DTYPES[dtype])
     later = 1 + (frames - 1) // 4
     given = torch.randn(1, latents.shape[1], later, size // 8, size // 8).to(DTYPES[dtype])
-    ctypes.CDLL(None).malloc_trim(0)  # what loading freed goes back, and does not pass for the weights
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew, without that of loading
-    before = status_bytes("VmRSS")
+    watched = Peak()
     begin = time.perf_counter()
     if what == "encode":
         encode(video)
@@ -74,7 +66,7 @@ def once(model, encode, decode, dtype: str, frames: int, size: int, what: str) -
         for _ in decode_stream(model, given.split(1, 2)):
             pass
     seconds = time.perf_counter() - begin
-    peak = status_bytes("VmHWM") - before
+    peak = watched.bytes
     count = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     print(json.dumps({"seconds": seconds, "peak": peak, "parameters": count}))
 

@@ -7,13 +7,12 @@ VidVAE 244 M, VDiT 731M, T5-XXL (4.76 billion), bf16, guidance; nothing is loade
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any, get_args
 
 import torch
 from transformers import T5Config, T5EncoderModel
 
-from videosyn.sampling.fitting import footprint
+from videosyn.sampling.footprint import Footprint
 from videosyn.sampling.memory_mode import Memory, MemoryMode
 from videosyn.sampling.weight_memory import weight_memory
 from videosyn.vdit.model import VDiT
@@ -23,7 +22,7 @@ from videosyn.vidvae.model import VidVAE
 
 T5_XXL = {"d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
 TILE_PX = 512
-SHAPES = ((113, 720, 1280), (113, 480, 848))
+SHAPES = ((113, 720, 1280, 0), (113, 720, 1280, TILE_PX), (337, 720, 1280, 0), (113, 480, 848, 0))
 
 
 def main() -> None:
@@ -32,13 +31,10 @@ def main() -> None:
         vdit = VDiT(XL).to(torch.bfloat16)
         text: Any = T5EncoderModel(T5Config(vocab_size=32128, feed_forward_proj="gated-gelu", **T5_XXL))
         text = text.to(torch.bfloat16)
-    multiple = vae.space_factor * XL.patch_size
-    pipeline: Any = SimpleNamespace(vae=vae, vdit=vdit, dtype=torch.bfloat16, size_multiple=multiple)
-    model = footprint(pipeline)
+    model = Footprint(XL, presets.XL, torch.bfloat16.itemsize, "cuda")
     working = {
         f"{frames} x {height}p{', tiled' * bool(tile_px)}": model.predicted_bytes(1, frames, height, width, tile_px)
-        for frames, height, width in SHAPES
-        for tile_px in (0, TILE_PX)
+        for frames, height, width, tile_px in SHAPES
     }
     print(f"{'--memory':14} {'reading':>8} {'denoising':>10}  " + "  ".join(f"{name:>17}" for name in working))
     for name in get_args(Memory):

@@ -57,6 +57,26 @@ def tiny_folder(tiny_pipeline, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def tiny_captioner_folder(tmp_path_factory):
+    """A captioner as `train captioner` writes it, with random weights."""
+    pytest.importorskip("transformers")
+    from dataclasses import replace
+
+    from videosyn.captioner.model import Captioner
+    from videosyn.captioner.presets import TINY
+    from videosyn.captioner.storage import save_captioner
+    from videosyn.captioner.tokenizer import make_tokenizer
+
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer(["a red ball bounces", "describe"] * 4, 280)
+    folder = tmp_path_factory.mktemp("captioner") / "tiny-captioner"
+    save_captioner(
+        folder, Captioner(replace(TINY, language={**TINY.language, "vocab_size": len(tokenizer)}), tokenizer)
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
 def save_t5():
     """save_t5(folder, width) writes a tiny random T5 encoder, and a tokenizer of whole words, as transformers does."""
 
@@ -77,3 +97,138 @@ def save_t5():
         return folder
 
     return save
+
+
+@pytest.fixture(scope="session")
+def foreign_makers(save_t5, tmp_path_factory):
+    """Name -> a function that makes a small random pipeline of diffusers' around one tiny T5: Wan, LTX, CogVideoX."""
+    from functools import partial
+
+    from transformers import AutoTokenizer, T5EncoderModel
+
+    folder = save_t5(tmp_path_factory.mktemp("t5"), width=32)
+    parts = T5EncoderModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder, model_max_length=64)
+    return {name: partial(make, *parts) for name, make in (("wan", _wan), ("ltx", _ltx), ("cogvideox", _cogvideox))}
+
+
+@pytest.fixture(scope="session")
+def foreign_folders(foreign_makers, tmp_path_factory):
+    """Name -> folder of each, saved as diffusers saves them. Copy one before changing anything in it."""
+    found = {}
+    for name, make in foreign_makers.items():
+        torch.manual_seed(0)
+        found[name] = tmp_path_factory.mktemp(name)
+        make().save_pretrained(found[name])
+    return found
+
+
+def _wan(text_encoder, tokenizer):
+    from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
+
+    vae = AutoencoderKLWan(
+        base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
+    )
+    transformer = WanTransformer3DModel(
+        patch_size=(1, 2, 2),
+        num_attention_heads=2,
+        attention_head_dim=12,
+        in_channels=16,
+        out_channels=16,
+        text_dim=32,
+        freq_dim=256,
+        ffn_dim=32,
+        num_layers=2,
+        cross_attn_norm=True,
+        qk_norm="rms_norm_across_heads",
+        rope_max_seq_len=32,
+    )
+    return WanPipeline(
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        vae=vae,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
+        transformer=transformer,
+    )
+
+
+def _ltx(text_encoder, tokenizer):
+    from diffusers import (
+        AutoencoderKLLTXVideo,
+        FlowMatchEulerDiscreteScheduler,
+        LTXPipeline,
+        LTXVideoTransformer3DModel,
+    )
+
+    transformer = LTXVideoTransformer3DModel(
+        in_channels=8,
+        out_channels=8,
+        patch_size=1,
+        patch_size_t=1,
+        num_attention_heads=4,
+        attention_head_dim=8,
+        cross_attention_dim=32,
+        num_layers=1,
+        caption_channels=32,
+    )
+    vae = AutoencoderKLLTXVideo(
+        latent_channels=8,
+        block_out_channels=(8, 8, 8, 8),
+        decoder_block_out_channels=(8, 8, 8, 8),
+        layers_per_block=(1, 1, 1, 1, 1),
+        decoder_layers_per_block=(1, 1, 1, 1, 1),
+        spatio_temporal_scaling=(True, True, False, False),
+        decoder_spatio_temporal_scaling=(True, True, False, False),
+        decoder_inject_noise=(False, False, False, False, False),
+        upsample_residual=(False, False, False, False),
+        upsample_factor=(1, 1, 1, 1),
+        timestep_conditioning=False,
+        patch_size=1,
+        patch_size_t=1,
+        encoder_causal=True,
+        decoder_causal=False,
+    )
+    return LTXPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        transformer=transformer,
+    )
+
+
+def _cogvideox(text_encoder, tokenizer):
+    from diffusers import AutoencoderKLCogVideoX, CogVideoXPipeline, CogVideoXTransformer3DModel, DDIMScheduler
+
+    transformer = CogVideoXTransformer3DModel(
+        num_attention_heads=4,
+        attention_head_dim=8,
+        in_channels=4,
+        out_channels=4,
+        time_embed_dim=2,
+        text_embed_dim=32,
+        num_layers=1,
+        sample_width=4,
+        sample_height=4,
+        sample_frames=9,
+        patch_size=2,
+        temporal_compression_ratio=4,
+        max_text_seq_length=226,
+    )
+    vae = AutoencoderKLCogVideoX(
+        in_channels=3,
+        out_channels=3,
+        down_block_types=("CogVideoXDownBlock3D",) * 4,
+        up_block_types=("CogVideoXUpBlock3D",) * 4,
+        block_out_channels=(8, 8, 8, 8),
+        latent_channels=4,
+        layers_per_block=1,
+        norm_num_groups=2,
+        temporal_compression_ratio=4,
+    )
+    return CogVideoXPipeline(
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        vae=vae,
+        transformer=transformer,
+        scheduler=DDIMScheduler(),
+    )

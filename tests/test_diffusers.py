@@ -500,6 +500,79 @@ def test_lora_files_load_and_a_model_with_adapters_is_not_saved_as_one_without(t
     assert torch.equal(latents_of(pipe), exact)
 
 
+@pytest.fixture
+def lora(tiny_folder, tmp_path):
+    """Two adapter files, "one" with a header that says alpha is 6 of rank 2, as diffusers writes them."""
+    peft = pytest.importorskip("peft")
+    for name, alpha in (("one", 6), ("two", 2)):
+        torch.manual_seed(alpha)
+        trained = VDiTTransformer3DModel.from_pretrained(tiny_folder, subfolder="transformer")
+        trained.add_adapter(
+            peft.LoraConfig(r=2, lora_alpha=alpha, target_modules=["qkv", "proj", "fc1"], init_lora_weights=False)
+        )
+        layers = peft.get_peft_model_state_dict(trained)
+        metadata = {"r": 2, "lora_alpha": alpha, "target_modules": ["qkv", "proj", "fc1"]}
+        VideoSynDiffusionPipeline.save_lora_weights(
+            tmp_path / name, layers, transformer_lora_adapter_metadata=metadata if alpha > 2 else None
+        )
+    return tmp_path
+
+
+def test_a_pipeline_loads_weighs_fuses_and_unloads_adapters(tiny_folder, pipe, lora):
+    plain = latents_of(pipe)
+    pipe.load_lora_weights(lora / "one", adapter_name="one")
+    one = latents_of(pipe)
+    pipe.load_lora_weights(str(lora / "two/pytorch_lora_weights.safetensors"), adapter_name="two")
+    assert pipe.get_list_adapters() == {"transformer": ["one", "two"]}
+    pipe.set_adapters("one", 0.0)
+    torch.testing.assert_close(latents_of(pipe), plain)
+    pipe.set_adapters(["one", "two"], [1.0, 0.5])
+    both = latents_of(pipe)
+    pipe.delete_adapters("two")
+    pipe.set_adapters("one")
+    torch.testing.assert_close(latents_of(pipe), one)
+    assert min((one - plain).abs().max(), (both - one).abs().max()) > 1e-3
+    merged = VideoSynPipeline.from_pretrained(tiny_folder, "cpu", "fp32", lora=lora / "one", lora_scale=0.5)
+    pipe.set_adapters("one", 0.5)
+    half = latents_of(pipe)
+    torch.testing.assert_close(latents_of(VideoSynDiffusionPipeline.from_core(merged)), half, rtol=0, atol=1e-4)
+    pipe.set_adapters("one")
+    pipe.fuse_lora(lora_scale=0.5)
+    torch.testing.assert_close(latents_of(pipe), half, rtol=0, atol=1e-4)
+    pipe.unfuse_lora()
+    pipe.unload_lora_weights()
+    torch.testing.assert_close(latents_of(pipe), plain, rtol=0, atol=1e-4)
+    pipe.to_core()
+
+
+def test_adapters_that_do_not_fit_are_refused_and_leave_the_model_as_it_was(tiny_folder, pipe, lora):
+    path = lora / "one/pytorch_lora_weights.safetensors"
+    state = load_file(path)
+    name = "transformer.blocks.0.mlp.fc1.lora_A.weight"
+    cases = {
+        "1 keys foreign .text_encoder.x": {**state, "text_encoder.x": torch.zeros(2)},
+        "1 keys foreign .transformer.blocks.9.mlp.fc1": {**state, name.replace("0", "9"): state[name].clone()},
+        f"1 keys missing .{name}": {key: value for key, value in state.items() if key != name},
+        "2 keys of another shape": {**state, name: state[name][:, :-1].contiguous()},
+        "is empty": {},
+    }
+    plain = latents_of(pipe)
+    for message, damaged in cases.items():
+        save_file(damaged, lora / "damaged.safetensors")
+        with pytest.raises(UserError, match=message):
+            pipe.load_lora_weights(lora / "damaged.safetensors")
+        with pytest.raises(UserError, match=message):
+            VideoSynPipeline.from_pretrained(tiny_folder, "cpu", "fp32", lora=lora / "damaged.safetensors")
+    assert torch.equal(latents_of(pipe), plain)
+    with pytest.raises(UserError, match="there is no file"):
+        pipe.load_lora_weights(lora / "none.safetensors")
+    with pytest.raises(UserError, match="no adapter is called 'one': there are none"):
+        pipe.set_adapters("one")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(UserError, match="damaged"):
+        pipe.load_lora_weights(path)
+
+
 def test_the_readmes_example_runs(tiny_folder, tmp_path, monkeypatch):
     readme = Path(__file__).parents[1] / "README.md"
     section = readme.read_text(encoding="utf-8").split("## With diffusers")[1].split("\n## ")[0]

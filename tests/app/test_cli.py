@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -6,7 +7,9 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from videosyn import __version__
 from videosyn.app.cli import COMMANDS, run
@@ -71,6 +74,26 @@ def test_cheaper_ways_change_the_film_and_are_kept_in_the_file(command, tmp_path
         assert not np.array_equal(read_video(tmp_path / "film.webp")[0], plain)
 
 
+def test_an_adapter_changes_the_film_by_its_scale_and_is_named_in_the_file(command, tiny_folder, tmp_path, capsys):
+    layer = "transformer.blocks.0.mlp.fc1.lora"
+    weight = load_file(next((tiny_folder / "transformer").glob("*.safetensors")))["blocks.0.mlp.fc1.weight"]
+    halves = {f"{layer}_A.weight": torch.randn(2, weight.shape[1]), f"{layer}_B.weight": torch.randn(len(weight), 2)}
+    save_file(halves, tmp_path / "pytorch_lora_weights.safetensors")
+    films = {}
+    for name, words in {"plain": (), "none": ("--lora-scale", "0"), "full": ()}.items():
+        lora = () if name == "plain" else ("--lora", str(tmp_path))
+        assert command(PROMPT, "-o", f"{name}.png", *lora, *words) == 0
+        films[name] = np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB"))
+    assert (films["plain"] == films["none"]).all()
+    assert (films["plain"] != films["full"]).any()
+    assert json.loads(read_metadata(tmp_path / "full.png")["settings"])["lora"] == str(tmp_path)
+    capsys.readouterr()
+    save_file({f"{layer}_A.weight": torch.randn(2, 3)}, tmp_path / "other.safetensors")
+    assert command(PROMPT, "-o", "no.png", "--lora", str(tmp_path / "other.safetensors")) == 2
+    assert "is no adapter for this model: 1 keys missing" in capsys.readouterr().err
+    assert not (tmp_path / "no.png").exists()
+
+
 def test_prompts_come_from_a_file_one_a_line(command, tmp_path):
     (tmp_path / "prompts.txt").write_text("a red ball\n\n  a blue cube  \n", encoding="utf-8")
     assert command("a ball spins", "--prompts", "prompts.txt", "-o", "film.png", "--steps", "1") == 0
@@ -117,6 +140,14 @@ def test_words_never_learned_are_named_in_one_line_and_the_film_is_made(command,
     assert files(tmp_path) == ["film.png"]
 
 
+def test_a_long_film_is_told_of_before_it_begins(command, monkeypatch, capsys):
+    monkeypatch.setattr("videosyn.sampling.duration.LONG_S", 1e-9)
+    assert command(PROMPT, "-o", "film.png", "--steps", "2") == 0
+    assert re.search(
+        r"^videosyn: the film takes about .* s: 2 predictions of .* s, decoding", capsys.readouterr().err, re.M
+    )
+
+
 def test_a_request_far_outside_training_is_noted_and_the_film_is_made(command, tmp_path, capsys):
     assert command(PROMPT, "-o", "film.png", "--frames", "33", "--steps", "1") == 0
     assert "far outside what this model was trained on: 33 frames (trained on up to 17)" in capsys.readouterr().err
@@ -149,6 +180,7 @@ def test_a_request_far_outside_training_is_noted_and_the_film_is_made(command, t
         ([PROMPT, "--guidance-interval", "0.1", "900"], "got 0.1 900: use 0 0.9"),
         ([PROMPT, "--shift", "0"], "shift must lie above 0 and up to 100, got 0: use 1 for none"),
         ([PROMPT, "--cache-threshold", "2"], "cache-threshold must lie within 0 and 1, got 2: use 0.1"),
+        ([PROMPT, "--compile", "--memory", "int8"], "--compile needs whole weights on the device, not --memory int8"),
         ([PROMPT, "--seed", "-1"], "seed must lie between"),
         ([PROMPT, "--frames", "many"], "Error parsing --frames"),
         ([PROMPT, "--frmaes", "17"], "--frmaes"),

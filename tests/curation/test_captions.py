@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from looks import noise, shown
 from tiny_models import tiny_llava
@@ -121,10 +122,29 @@ def test_a_vision_language_model_says_the_same_twice_and_sees_the_frames(tmp_pat
     assert "Describe" not in first.caption.split()[:1]
     assert stage.process(clip, work) == first
     seen = []
-    generate = stage.captioner._model.generate
-    stage.captioner._model.generate = lambda **given: seen.append(given) or generate(**given)
+    model = stage.captioner._model._model
+    generate = model.generate
+    model.generate = lambda **given: seen.append(given) or generate(**given)
     stage.process(clip, work)
     assert seen[0]["pixel_values"].shape[0] == 2
+
+
+def test_a_captioner_of_ours_is_shown_the_kept_frames_at_their_times(tmp_path, tiny_captioner_folder):
+    work = Work(str(tmp_path))
+    stage = stage_of(str(tiny_captioner_folder), num_frames=3)
+    clip = shown(work, [noise(1), noise(2), noise(3)])
+    seen = []
+    caption = stage.captioner._model.caption
+    stage.captioner._model.caption = lambda clips, prompt, times: (
+        seen.append((clips, prompt, times)) or caption(clips, prompt, times)
+    )
+    captioned = stage.process(clip, work)
+    ((clips, prompt, times),) = seen
+    assert captioned.labels["captioner"] == "tiny-captioner"
+    assert clips[0].shape == (3, *np.asarray(noise(1)).shape)
+    assert prompt is None
+    expected = [(frame.time_s - clip.start_s) / (clip.end_s - clip.start_s) for frame in clip.frames]
+    assert times == [pytest.approx(expected)]
 
 
 def test_a_clip_without_frames_gets_no_caption(tmp_path, model):
@@ -133,5 +153,5 @@ def test_a_clip_without_frames_gets_no_caption(tmp_path, model):
 
 
 def test_what_is_no_captioner_is_a_users_error(tmp_path):
-    with pytest.raises(UserError, match=r"captions.captioner must be none, sidecar, or"):
+    with pytest.raises(UserError, match="a captioner must be nano, a folder of train captioner, or"):
         stage_of(str(tmp_path))

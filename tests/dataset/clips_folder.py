@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
 
 from videosyn.core.video_file import write_video
+from videosyn.dataset.decode import Place
 
 FPS = 10.0
+
+
+class CrashingPlace(Place):
+    """A clip on which the process that opens it dies, as in a fault of a decoder."""
+
+    def open(self):
+        time.sleep(0.2)  # its neighbours are under way
+        os._exit(1)
+
+
+class SlowPlace(Place):
+    def open(self):
+        time.sleep(0.4)
+        return super().open()
 
 
 def drawn_frames(clip: int, num_frames: int, height: int, width: int) -> np.ndarray:

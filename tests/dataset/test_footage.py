@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from clips_folder import drawn_frames, what_is_shown, write_folder, write_shard
+from clips_folder import CrashingPlace, SlowPlace, drawn_frames, what_is_shown, write_folder, write_shard
 
 from videosyn.core.errors import UserError
 from videosyn.core.video_file import write_video
@@ -122,6 +125,89 @@ def test_decoders_in_processes_give_what_one_gives_and_say_what_is_wrong(folder:
     assert all((one == other).all() for one, other in zip(here[:2], there[:2]))
     assert isinstance(here[2], str)
     assert here[2] == there[2]
+
+
+def test_only_the_clip_that_crashes_a_decoder_is_blamed_whatever_else_is_under_way(folder: Path):
+    """Two threads read at once: one a clip that crashes, the other clips that are whole and take their time."""
+    whole = Wanted(Place(str(folder / "clips/00.mp4")), 0.2, 0.1, 3, 32, 32, tolerance_s=0.05)
+    slow = replace(whole, place=SlowPlace(whole.place.path))
+    crashing = replace(whole, place=CrashingPlace(whole.place.path))
+    pool = Decoders(2)
+    try:
+        assert what_is_shown(pool.read([whole])[0])  # the processes are there
+        with ThreadPoolExecutor(2) as threads:
+            good = threads.submit(pool.read, [slow, whole, slow])
+            bad = threads.submit(pool.read, [whole, crashing, whole])
+            found, around = good.result(), bad.result()
+        after = pool.read([whole])
+    finally:
+        pool.close()
+    assert around[1] == "crashes the decoder"
+    shown = [(0, 2), (0, 3), (0, 4)]
+    assert [what_is_shown(each) for each in (*found, around[0], around[2], *after)] == [shown] * 6
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_a_dataset_may_lie_on_any_filesystem_of_fsspec(folder: Path, tmp_path: Path, kind: str):
+    fsspec = pytest.importorskip("fsspec")
+    write_shard(tmp_path / "tars", folder)
+    roots = {"table": str(folder), "tars": str(tmp_path / "tars")}
+    for name, root in roots.items():
+        url = f"file://{root}"
+        if kind == "memory":
+            url = f"memory://bucket/{tmp_path.name}/{name}"
+            fsspec.filesystem("memory").put(root, url, recursive=True)
+        here, there = read_footage(root), read_footage(url)
+        assert [(c.name, c.caption, c.num_frames) for c in there.clips] == [
+            (c.name, c.caption, c.num_frames) for c in here.clips
+        ]
+        places = [clip.place for clip in there.clips]
+        assert all(place.path.startswith(f"{kind}://") for place in places)
+        asked = [Wanted(place, 0.2, 0.1, 3, 32, 32, tolerance_s=0.05) for place in places[:2]]
+        pool = Decoders(1 if kind == "file" else 0)
+        try:
+            assert [what_is_shown(each) for each in pool.read(asked)] == [
+                [(clip, 2), (clip, 3), (clip, 4)] for clip in (0, 1)
+            ]
+        finally:
+            pool.close()
+        lost = replace(asked[0], place=replace(places[0], path=f"{url}/nothing"))
+        with pytest.raises(DamagedClip, match="cannot be read"):
+            read_window(lost)
+
+
+def test_what_cannot_be_reached_gets_one_line():
+    fsspec = pytest.importorskip("fsspec")
+    with pytest.raises(UserError, match="no folder memory://nowhere"):
+        read_footage("memory://nowhere")
+    with pytest.raises(UserError, match="no filesystem of fsspec's"):
+        read_footage("nothing://bucket/dataset")
+    if not importlib.util.find_spec("s3fs"):
+        with pytest.raises(UserError, match="needs a package for s3://: pip install s3fs"):
+            read_footage("s3://bucket/dataset")
+    fsspec.filesystem("memory").pipe("memory://broken/00000.tar", b"x" * 700)
+    with pytest.raises(UserError, match=r"the shard memory://broken/00000\.tar is damaged"):
+        read_footage("memory://broken")
+
+
+def test_a_clip_of_a_remote_shard_is_one_request(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fsspec = pytest.importorskip("fsspec")
+    write_shard(tmp_path / "tars", folder)
+    filesystem = fsspec.filesystem("memory")
+    url = f"memory://counted/{tmp_path.name}"
+    filesystem.put(str(tmp_path / "tars"), url, recursive=True)
+    clip = read_footage(url).clips[1]
+    asked = []
+    monkeypatch.setattr(type(filesystem), "open", lambda *_, **__: pytest.fail("opened as a whole"))
+    monkeypatch.setattr(type(filesystem), "_open", lambda *_, **__: pytest.fail("opened as a whole"))
+    content = filesystem.store[f"/counted/{tmp_path.name}/00000.tar"].getvalue()
+    monkeypatch.setattr(
+        type(filesystem),
+        "cat_file",
+        lambda _, path, start, end: asked.append((start, end)) or content[start:end],
+    )
+    read_window(Wanted(clip.place, 0.2, 0.1, 3, 32, 32, tolerance_s=0.05))
+    assert asked == [(clip.place.offset, clip.place.offset + clip.place.length)]
 
 
 def test_a_clip_goes_where_it_fits_and_loses_least(folder: Path):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from clips_folder import what_is_shown, write_folder
+from clips_folder import CrashingPlace, what_is_shown, write_folder
+from safetensors.torch import load_file
 
 from videosyn.core.errors import UserError
 from videosyn.dataset.batches import Share
@@ -119,6 +121,46 @@ def test_clips_that_could_not_be_encoded_are_not_trained_on(vae_folder: Path, tm
     )
     cached = FootageBatches(every.footage, every.windows, CachedLatents(every.footage, paths, 20), seed=0)
     assert {window.clip for window in cached.windows.of["5x32x48"]} == {0, 2, 3}
+    with pytest.raises(UserError, match=r"1 clips are not in the cache.*mend them, they are tried again"):
+        FootageBatches(every.footage, every.windows, CachedLatents(every.footage, paths, 0), seed=0)
+
+
+def test_clips_that_were_mended_are_added_to_their_shards_and_nothing_else_changes(vae_folder: Path, tmp_path: Path):
+    whole = write_folder(tmp_path / "data", [(11, 64, 96)] * 4)
+    mended = (whole / "clips/01.mp4").read_bytes()
+    (whole / "clips/01.mp4").write_bytes(b"no video")
+    every = batches(whole)
+    given = (vae_folder, every.footage, every.windows, BUCKETS)
+    how = {"workers": 0, "dtype": "fp32"}
+    paths = write_footage_latents(tmp_path / "cache", *given, **how)
+    first = [(path.stat().st_mtime_ns, load_file(path)) for path in paths]
+    write_footage_latents(tmp_path / "cache", *given, **how)  # still damaged: tried, and left as it is
+    assert [path.stat().st_mtime_ns for path in paths] == [time for time, _ in first]
+    (whole / "clips/01.mp4").write_bytes(mended)
+    write_footage_latents(tmp_path / "cache", *given, **how)
+    fresh = write_footage_latents(tmp_path / "fresh", *given, **how)
+    for path, other, (_, before) in zip(paths, fresh, first):
+        now, alone = load_file(path), load_file(other)
+        assert now["whole"].all()
+        assert not before["whole"].all()
+        assert torch.equal(now["latents"][before["whole"]], before["latents"][before["whole"]])
+        torch.testing.assert_close(now["latents"], alone["latents"], rtol=0.02, atol=0.02)
+    written = [path.stat().st_mtime_ns for path in paths]
+    write_footage_latents(tmp_path / "cache", *given, **how)
+    assert [path.stat().st_mtime_ns for path in paths] == written
+
+
+@pytest.mark.slow
+def test_a_clip_that_crashes_its_decoder_costs_the_cache_only_itself(folder: Path, vae_folder: Path, tmp_path: Path):
+    every = batches(folder)
+    clips = list(every.footage.clips)
+    clips[2] = replace(clips[2], place=CrashingPlace(clips[2].place.path))
+    footage = replace(every.footage, clips=tuple(clips))
+    paths = write_footage_latents(
+        tmp_path / "cache", vae_folder, footage, every.windows, BUCKETS, workers=1, dtype="fp32"
+    )
+    cached = CachedLatents(footage, paths, 1, lambda _: None).available(every.windows)
+    assert {window.clip for window in cached.of["5x32x48"]} == {0, 1, 3, 4, 5}
 
 
 class _Letters:

@@ -118,10 +118,13 @@ def test_captions_nobody_can_check_are_said_to_be_so(world, tmp_path):
 class Reader:
     """A captioner of the world: the judge's verdict, said in the world's words."""
 
-    name = "the judge"
+    name, num_frames, look_px = "the judge", 17, 960
 
-    def caption(self, frames):
-        seen = judge(frames)
+    def caption(self, clips, prompt=None, times=None):
+        return [self._say(judge(frames)) for frames in clips]
+
+    @staticmethod
+    def _say(seen):
         things = " and ".join(f"a {thing.colour} {thing.kind}" for thing in seen.things)
         return f"{things} in the {seen.place} at {seen.light}, {seen.style} style"
 

@@ -19,138 +19,12 @@ from videosyn.sampling.pipeline import VideoSynPipeline
 SIZE = {"num_frames": 9, "height": 32, "width": 32}
 
 
-@pytest.fixture(scope="module")
-def t5(save_t5, tmp_path_factory):
-    """A tiny random T5 encoder of width 32 and its tokenizer."""
-    from transformers import AutoTokenizer, T5EncoderModel
-
-    folder = save_t5(tmp_path_factory.mktemp("t5"), width=32)
-    return T5EncoderModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder, model_max_length=64)
+MAKERS = ("wan", "ltx", "cogvideox")
 
 
-def wan(text_encoder, tokenizer):
-    from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
-
-    vae = AutoencoderKLWan(
-        base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
-    )
-    transformer = WanTransformer3DModel(
-        patch_size=(1, 2, 2),
-        num_attention_heads=2,
-        attention_head_dim=12,
-        in_channels=16,
-        out_channels=16,
-        text_dim=32,
-        freq_dim=256,
-        ffn_dim=32,
-        num_layers=2,
-        cross_attn_norm=True,
-        qk_norm="rms_norm_across_heads",
-        rope_max_seq_len=32,
-    )
-    return WanPipeline(
-        tokenizer=tokenizer,
-        text_encoder=text_encoder,
-        vae=vae,
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
-        transformer=transformer,
-    )
-
-
-def ltx(text_encoder, tokenizer):
-    from diffusers import (
-        AutoencoderKLLTXVideo,
-        FlowMatchEulerDiscreteScheduler,
-        LTXPipeline,
-        LTXVideoTransformer3DModel,
-    )
-
-    transformer = LTXVideoTransformer3DModel(
-        in_channels=8,
-        out_channels=8,
-        patch_size=1,
-        patch_size_t=1,
-        num_attention_heads=4,
-        attention_head_dim=8,
-        cross_attention_dim=32,
-        num_layers=1,
-        caption_channels=32,
-    )
-    vae = AutoencoderKLLTXVideo(
-        latent_channels=8,
-        block_out_channels=(8, 8, 8, 8),
-        decoder_block_out_channels=(8, 8, 8, 8),
-        layers_per_block=(1, 1, 1, 1, 1),
-        decoder_layers_per_block=(1, 1, 1, 1, 1),
-        spatio_temporal_scaling=(True, True, False, False),
-        decoder_spatio_temporal_scaling=(True, True, False, False),
-        decoder_inject_noise=(False, False, False, False, False),
-        upsample_residual=(False, False, False, False),
-        upsample_factor=(1, 1, 1, 1),
-        timestep_conditioning=False,
-        patch_size=1,
-        patch_size_t=1,
-        encoder_causal=True,
-        decoder_causal=False,
-    )
-    return LTXPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(),
-        vae=vae,
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        transformer=transformer,
-    )
-
-
-def cogvideox(text_encoder, tokenizer):
-    from diffusers import AutoencoderKLCogVideoX, CogVideoXPipeline, CogVideoXTransformer3DModel, DDIMScheduler
-
-    transformer = CogVideoXTransformer3DModel(
-        num_attention_heads=4,
-        attention_head_dim=8,
-        in_channels=4,
-        out_channels=4,
-        time_embed_dim=2,
-        text_embed_dim=32,
-        num_layers=1,
-        sample_width=4,
-        sample_height=4,
-        sample_frames=9,
-        patch_size=2,
-        temporal_compression_ratio=4,
-        max_text_seq_length=226,
-    )
-    vae = AutoencoderKLCogVideoX(
-        in_channels=3,
-        out_channels=3,
-        down_block_types=("CogVideoXDownBlock3D",) * 4,
-        up_block_types=("CogVideoXUpBlock3D",) * 4,
-        block_out_channels=(8, 8, 8, 8),
-        latent_channels=4,
-        layers_per_block=1,
-        norm_num_groups=2,
-        temporal_compression_ratio=4,
-    )
-    return CogVideoXPipeline(
-        tokenizer=tokenizer,
-        text_encoder=text_encoder,
-        vae=vae,
-        transformer=transformer,
-        scheduler=DDIMScheduler(),
-    )
-
-
-MAKERS = {"wan": wan, "ltx": ltx, "cogvideox": cogvideox}
-
-
-@pytest.fixture(scope="module")
-def folders(t5, tmp_path_factory) -> dict[str, Path]:
-    found = {}
-    for name, make in MAKERS.items():
-        torch.manual_seed(0)
-        found[name] = tmp_path_factory.mktemp(name)
-        make(*t5).save_pretrained(found[name])
-    return found
+@pytest.fixture
+def folders(foreign_folders) -> dict[str, Path]:
+    return foreign_folders
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -228,18 +102,24 @@ def wan_vae():
     )
 
 
-def ltx_vae(t5):
-    vae = ltx(*t5).vae
+def ltx_vae(make_ltx):
+    vae = make_ltx().vae
     vae.latents_mean.copy_(torch.linspace(-1, 1, 8))
     vae.latents_std.copy_(torch.linspace(1, 3, 8))
     return vae
 
 
 @pytest.fixture(scope="module")
-def vae_folders(t5, tmp_path_factory) -> dict[str, Path]:
+def vae_folders(foreign_makers, tmp_path_factory) -> dict[str, Path]:
     found = {}
     torch.manual_seed(0)
-    vaes = {"wan": wan_vae(), "ltx": ltx_vae(t5), "cogvideox": cogvideox(*t5).vae, "hunyuan": hunyuan_vae()}
+    make = foreign_makers
+    vaes = {
+        "wan": wan_vae(),
+        "ltx": ltx_vae(make["ltx"]),
+        "cogvideox": make["cogvideox"]().vae,
+        "hunyuan": hunyuan_vae(),
+    }
     for name, vae in vaes.items():
         found[name] = tmp_path_factory.mktemp(f"{name}_vae")
         vae.save_pretrained(found[name])
@@ -323,11 +203,27 @@ def test_a_missing_and_a_foreign_tensor_are_refused(folders, tmp_path):
         open_pipeline(str(folder), "cpu", "fp32")
 
 
+def test_a_text_encoder_is_whole_or_refused(folders, tmp_path):
+    folder = shutil.copytree(folders["wan"], tmp_path / "wan")
+    file = next((folder / "text_encoder").glob("*.safetensors"))
+    whole = load_file(file)
+    name = next(key for key in sorted(whole) if "block.1" in key)
+    save_file({key: value for key, value in whole.items() if key != name}, file, {"format": "pt"})
+    with pytest.raises(UserError, match=rf"text_encoder does not fit T5EncoderModel: 1 missing \({name}\)"):
+        open_pipeline(str(folder), "cpu", "fp32")
+    save_file({**whole, "foreign": torch.zeros(1)}, file, {"format": "pt"})
+    with pytest.raises(UserError, match=r"text_encoder does not fit T5EncoderModel: 1 foreign \(foreign\)"):
+        open_pipeline(str(folder), "cpu", "fp32")
+    save_file(whole, file, {"format": "pt"})  # the table of words lies there once, though two layers have it
+    assert isinstance(open_pipeline(str(folder), "cpu", "fp32"), ForeignPipeline)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--height", "40"], "WanPipeline: `height` and `width` have to be divisible by"),
         (["--image", __file__], "--image works with VideoSyn models alone"),
+        (["--compile"], "--compile works with VideoSyn models alone"),
         (["--sampler", "euler"], "--sampler works with VideoSyn models alone"),
         (["--guidance-interval", "0", "1"], "--guidance-interval works with VideoSyn models alone"),
     ],
@@ -340,3 +236,23 @@ def test_a_mistake_is_one_line_code_2_and_nothing_written(folders, tmp_path, cap
     assert error.startswith("videosyn: ")
     assert message in error
     assert not out.exists()
+
+
+class Touches:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_pickled_weights_are_not_read(folders, tmp_path):
+    folder = shutil.copytree(folders["wan"], tmp_path / "wan")
+    (file,) = (folder / "transformer").glob("*.safetensors")
+    torch.save({**load_file(file), "more": Touches(tmp_path / "unpickled")}, file.with_suffix(".bin"))
+    file.unlink()
+    with pytest.raises(UserError, match="does not load"):
+        open_pipeline(str(folder), "cpu", "fp32")
+    assert not (tmp_path / "unpickled").exists()

@@ -13,8 +13,6 @@ from videosyn.sampling.pipeline import VideoSynPipeline, draw_noise, to_frames
 from videosyn.sampling.solvers import solve
 from videosyn.vdit.model import VDiT
 from videosyn.vdit.presets import TINY
-from videosyn.vidvae.causal import CausalState
-from videosyn.vidvae.streaming import decode_stream
 
 PROMPT = "a red ball bounces on the grass"
 
@@ -119,14 +117,6 @@ def test_frames_that_do_not_fit_whole_are_decoded_in_tiles_and_it_says_so(tiny_p
     assert np.abs(tiled.frames.astype(int) - whole.frames).mean() < 20
 
 
-def test_what_the_decoder_carries_is_counted(tiny_pipeline):
-    vae, state = tiny_pipeline.vae, CausalState()
-    latents = torch.zeros(1, vae.config.latent_channels, 2, 8, 6)
-    with torch.inference_mode():
-        list(decode_stream(vae, [latents], state))
-    assert state.num_numbers == fitting.carried_per_pixel(vae) * 64 * 48
-
-
 @pytest.mark.parametrize(
     "error",
     [
@@ -138,7 +128,7 @@ def test_the_frameworks_own_out_of_memory_becomes_a_user_error(tiny_pipeline, mo
     def fail(latents):
         raise error
 
-    monkeypatch.setattr(tiny_pipeline.vae, "decode", fail)
+    monkeypatch.setattr(tiny_pipeline.vae, "decode_pieces", fail)
     with pytest.raises(UserError, match="out of memory: 5 frames of 32x32"):
         tiny_pipeline(PROMPT)
 
@@ -147,7 +137,7 @@ def test_other_failures_are_not_called_out_of_memory(tiny_pipeline, monkeypatch)
     def fail(latents):
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr(tiny_pipeline.vae, "decode", fail)
+    monkeypatch.setattr(tiny_pipeline.vae, "decode_pieces", fail)
     with pytest.raises(RuntimeError, match="a mistake of ours"):
         tiny_pipeline(PROMPT)
 
@@ -277,3 +267,19 @@ def test_a_callback_that_raises_stops_the_call(tiny_pipeline):
 
     with pytest.raises(Enough):
         tiny_pipeline(PROMPT, progress=stop)
+
+
+@pytest.mark.slow
+def test_a_compiled_pipeline_makes_the_same_film(tiny_folder):
+    """Traced only: the eager backend translates nothing."""
+    pipeline = VideoSynPipeline.from_pretrained(tiny_folder, device="cpu", dtype="fp32")
+    plain = pipeline(PROMPT, num_steps=2)
+    torch.compiler.reset()
+    pipeline.compile(backend="eager")
+    assert np.abs(pipeline(PROMPT, num_steps=2).frames.astype(int) - plain.frames).max() <= 1
+
+
+def test_weights_that_are_not_whole_are_not_compiled(tiny_folder):
+    pipeline = VideoSynPipeline.from_pretrained(tiny_folder, device="cpu", memory="int8")
+    with pytest.raises(UserError, match="only whole weights on the device are compiled"):
+        pipeline.compile()

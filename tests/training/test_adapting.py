@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from videosyn.core.errors import UserError
 from videosyn.dataset.buckets import Bucket
 from videosyn.dataset.latent_cache import calibrate_folder
 from videosyn.sampling.pipeline import VideoSynPipeline
+from videosyn.training.dit_run import vdit_config
+from videosyn.training.dry_run import dit_table, vae_table
 from videosyn.training.options import DiTTraining, Stage, VAETraining
 from videosyn.training.run import run_cache, run_dit, run_vae
 
@@ -106,13 +109,16 @@ def test_an_adapter_is_a_file_that_diffusers_reads(tmp_path: Path, model: Path):
     pipe = diffusers.VideoSynDiffusionPipeline.from_pretrained(model, torch_dtype=torch.float32)
     inputs = [torch.randn(1, 4, 2, 4, 4), torch.tensor([500.0]), torch.randn(1, 3, 16)]
     before = pipe.transformer(*inputs).sample
-    pipe.transformer.load_lora_adapter(str(file.parent), prefix="transformer", weight_name=file.name)
+    pipe.load_lora_weights(tmp_path / "run/model")
     after = pipe.transformer(*inputs).sample
     assert (after - before).abs().max() > 1e-4
     name = next(name for name in state if name.endswith("lora_B.weight")).removeprefix("transformer.")
     loaded = dict(pipe.transformer.named_parameters())
     key = next(each for each in loaded if each.replace(".default_0", "").replace(".default", "") == name)
     assert torch.equal(loaded[key], state[f"transformer.{name}"])
+    merged = VideoSynPipeline.from_pretrained(model, device="cpu", dtype="fp32", lora=tmp_path / "run/model")
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    torch.testing.assert_close(merged.vdit(*inputs, mask), after, rtol=0, atol=1e-5)
 
 
 def test_full_fine_tuning_begins_with_any_model_of_any_size(tmp_path: Path, model: Path):
@@ -128,6 +134,35 @@ def test_full_fine_tuning_begins_with_any_model_of_any_size(tmp_path: Path, mode
 def test_a_bucket_that_the_models_cannot_divide_is_refused(tmp_path: Path, model: Path):
     with pytest.raises(UserError, match="height must be a multiple of 16, got 40: use 32 or 48"):
         run_dit(options(tmp_path, model, buckets=("5x40x32",)))
+
+
+def test_teams_need_clips_long_enough_and_processes_enough(tmp_path: Path, model: Path):
+    with pytest.raises(UserError, match=r"sequence_parallel 3 needs clips of as many latent frames.* of 9 frames"):
+        run_dit(options(tmp_path, model, sequence_parallel=3))
+    with pytest.raises(UserError, match=r"must divide the number of processes, got 1: .* torchrun --nproc-per-node 2"):
+        run_dit(options(tmp_path, model, sequence_parallel=2))
+
+
+def test_a_team_takes_less_memory_a_process_for_clips_that_it_divides(model: Path):
+    given = options(
+        Path("unused"), model, buckets=("17x96x96:1", "1x96x96:1"), batch_size=2, gradient_checkpointing=True
+    )
+    alone, _ = dit_table(given, vdit_config(given))
+    shared, _ = dit_table(replace(given, sequence_parallel=2), vdit_config(given))
+    assert shared[0].memory_bytes < alone[0].memory_bytes
+    assert (shared[0].batch, shared[0].tokens) == (alone[0].batch, alone[0].tokens)
+
+
+def test_a_batch_that_the_processes_cannot_share_is_known_before_the_first_step(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    given = options(Path("unused"), model, buckets=("5x32x48", "17x32x48"), batch_size=6)
+    with pytest.raises(UserError, match=r"a batch of 2 of bucket 17x32x48 cannot be shared by 4 processes"):
+        dit_table(given, vdit_config(given))
+    dit_table(replace(given, sequence_parallel=2), vdit_config(given))
+    with pytest.raises(UserError, match=r"a batch of 1 of bucket 9x64x64 cannot be shared by 4 processes"):
+        vae_table(VAETraining(preset="tiny", max_steps=1, crops=("1x64x64", "9x64x64"), late_crops=("1x64x64",)))
 
 
 def test_the_dry_run_counts_clips_tokens_and_memory_and_names_what_is_left_out(

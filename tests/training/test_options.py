@@ -9,6 +9,8 @@ import pytest
 
 from videosyn.core.config import load_yaml
 from videosyn.core.errors import UserError
+from videosyn.dataset.buckets import parse_buckets
+from videosyn.training.captioner_options import CaptionerTraining
 from videosyn.training.options import DiTTraining, VAETraining
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -35,8 +37,23 @@ def test_configurations_of_the_larger_models_load(name: str):
         assert stages[0].buckets != stages[1].buckets
 
 
+@pytest.mark.parametrize("name", ["nano_captioner", "xl_captioner"])
+def test_configurations_of_the_captioner_load_and_begin_with_images(name: str):
+    options = load_yaml(CaptionerTraining, CONFIGS / f"{name}.yaml")
+    images, videos = options.staged()
+    assert videos.init == f"{images.out}/model"
+    assert {bucket.frames for bucket in parse_buckets(images.buckets)} == {1}
+    assert max(bucket.frames for bucket in parse_buckets(videos.buckets)) >= 17
+    assert (images.frozen, videos.frozen) == (
+        ((), ()) if name == "nano_captioner" else (("vision", "language"), ("vision",))
+    )
+    assert not videos.vision
+
+
 def test_options_need_no_torch():
-    code = "import sys, videosyn.training.options; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, videosyn.training.options, videosyn.training.captioner_options; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -62,6 +79,7 @@ def test_training_on_the_world_loads_neither_pyav_nor_diffusers_nor_transformers
         ("max_steps: 1\naccumulate: 0", "accumulate"),
         ("max_steps: 1\nadversarial_start: 2", "adversarial_start"),
         ("max_steps: 1\non_broken: ignore", "on_broken"),
+        ("max_steps: 1\nparallel: fsdp", "use ddp"),
     ],
 )
 def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, says: str):
@@ -85,6 +103,8 @@ def test_a_missing_file_is_named(tmp_path: Path):
         ("stages: [{name: a, max_steps: 1, bucket: [1x8x8]}]", "unknown key 'bucket'"),
         ("max_steps: 1\nlora_rank: 4", "set init"),
         ("max_steps: 1\ndata: x\nthing_weight: 2", "lessons of the world"),
+        ("max_steps: 1\nsequence_parallel: 0", "at least 1, got 0"),
+        ("max_steps: 1\nsequence_parallel: 2\nnaming_weight: 0.1", "reads whole clips"),
     ],
 )
 def test_a_wrong_file_for_a_vdit_gets_one_line(tmp_path: Path, text: str, says: str):

@@ -44,14 +44,16 @@ def options(folder: Path, name: str, **how) -> dict:
     }  # fmt: skip
 
 
-def losses(folder: Path) -> list[float]:
+def losses(folder: Path, name: str = "loss") -> list[float]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [line["loss"] for line in lines if "loss" in line]
+    return [line[name] for line in lines if "loss" in line]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One process: `muon`, `adamw`. Two: `muon2`, `fsdp2` (in two goes), and `more`, begun by one, continued by two."""
+    """One process: `muon`, `adamw`. Two: `muon2`, `fsdp2` (in two goes), `muon-team` and `fsdp-team`, which share each
+    clip, and `more`, begun by one, continued by two. Four: `teams`, two of them.
+    """
     folder = tmp_path_factory.mktemp("parallel")
     torch.manual_seed(0)
     save_module(folder / "vae", VidVAE(TINY), TINY)
@@ -65,25 +67,43 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     alone(options(folder, "more", max_steps=3, decay_fraction=0.0))
     alone(options(folder, "all", max_steps=6, decay_fraction=0.0))
     fsdp = {"optimizer": "adamw", "parallel": "fsdp", "weight_decay": 0.1}
+    team = {"sequence_parallel": 2, "gradient_checkpointing": True}
     listed = [
         options(folder, "muon2"),
+        options(folder, "muon-team", **team),
+        options(folder, "fsdp-team", accumulate=2, **fsdp, **team),
         options(folder, "more", max_steps=6, decay_fraction=0.0),
         options(folder, "fsdp2", **fsdp),
         options(folder, "fsdp3", max_steps=3, decay_fraction=0.0, **fsdp),
         options(folder, "fsdp3", max_steps=6, decay_fraction=0.0, **fsdp),
         options(folder, "fsdp6", max_steps=6, decay_fraction=0.0, gradient_checkpointing=True, **fsdp),
     ]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
-    program = [sys.executable, "-c", RUN, json.dumps(listed)]
-    done = subprocess.run([*launch, *program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    launch(2, listed)
+    launch(4, [options(folder, "teams", sequence_parallel=2)])
     return folder
+
+
+def launch(processes: int, runs: list[dict]) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    program = ["--no-python", sys.executable, "-c", RUN, json.dumps(runs)]
+    done = subprocess.run([*torchrun, *program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.slow
 def test_two_processes_have_the_loss_curve_of_one(runs: Path):
     assert losses(runs / "muon2") == pytest.approx(losses(runs / "muon"), rel=1e-5)
     assert "1 more processes (ddp)" in (runs / "muon2/train.log").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("team", "alone"), [("muon-team", "muon"), ("fsdp-team", "adamw"), ("teams", "muon")])
+def test_processes_that_share_each_clip_have_the_loss_curve_of_one(runs: Path, team: str, alone: str):
+    """Clips of two latent frames are divided by a team of two; pictures go to one process or another."""
+    assert losses(runs / team) == pytest.approx(losses(runs / alone), rel=1e-5)
+    assert losses(runs / team, "gradient_norm") == pytest.approx(losses(runs / alone, "gradient_norm"), rel=1e-4)
+    buckets = [line for line in (runs / team / "metrics.jsonl").read_text().splitlines() if "loss/1x32x32" in line]
+    assert 0 < len(buckets) < 6
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import json
 import os
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from toy import toy_options, toy_step
 
 from videosyn.core.errors import UserError
@@ -22,6 +25,7 @@ from videosyn.training.checkpoint import checkpoints, load_checkpoint
 from videosyn.training.draws import Draws
 from videosyn.training.guard import Guard
 from videosyn.training.loop import TrainingBroke, train
+from videosyn.training.parallel import Processes, shard
 from videosyn.training.parts import parts_of
 
 RUN = """
@@ -111,6 +115,52 @@ def test_a_full_disk_costs_a_checkpoint_not_the_run(tmp_path: Path, monkeypatch:
     with pytest.raises(UserError, match=r"cannot save at step 25 .* free some space"):
         train(toy_options(tmp_path, max_steps=25), toy_step())
     assert checkpoints(tmp_path / "checkpoints")[-1].name == "step-00000020"
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def train_divided(rank: int, folder: Path) -> None:
+    """Two processes that divide a model; another thing finds the disk full at steps 3, 5, 6 and 8, and at the end."""
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+
+    torch.set_num_threads(1)
+    patience = datetime.timedelta(seconds=60)
+    dist.init_process_group("gloo", f"file://{folder}/meet", patience, 2, rank)
+
+    def fails(module, name: str, on_rank: int, when) -> None:
+        plain = getattr(module, name)
+
+        def or_not(*arguments, **others):
+            if rank == on_rank and when(*arguments):
+                raise FULL
+            return plain(*arguments, **others)
+
+        setattr(module, name, or_not)
+
+    step = toy_step()
+    shard(step.model, [], torch.float32)
+    step.save = lambda folder: None
+    last = 12
+    fails(step, "save", 0, lambda folder: max(step.losses) == 2)
+    fails(checkpoint, "begin_checkpoint", 0, lambda folder, step: step == 5)
+    fails(HuggingFaceStorageWriter, "write_data", 1, lambda writer, *_: "00000006" in str(writer.path))
+    fails(checkpoint, "finish_checkpoint", 0, lambda folder, step, *_: step in (8, last))
+    how = {"optimizer": "adamw", "save_minutes": 1e-9, "log_seconds": 60}
+    with pytest.raises(UserError, match=f"cannot save at step {last} .*No space left on device"):
+        train(toy_options(folder / "run", max_steps=last, **how), step, processes=Processes(rank, 2, "fsdp"))
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_processes_that_divide_a_model_all_learn_that_a_disk_is_full_and_go_on(tmp_path: Path):
+    mp.spawn(train_divided, (tmp_path,), nprocs=2)
+    log = (tmp_path / "run/train.log").read_text()
+    assert [f"at step {step} " in log for step in (3, 5)] == [True, True]
+    assert [f"before step {step} " in log for step in (7, 9, 12)] == [True, True, True]
+    assert log.count("No space left on device") == 6
+    assert checkpoints(tmp_path / "run/checkpoints")[-1].name == "step-00000011"
+    assert not list((tmp_path / "run/checkpoints").glob(".*"))
 
 
 def test_a_broken_batch_is_skipped_if_told_so_and_leaves_no_trace_in_the_weights(tmp_path: Path):

@@ -1,6 +1,6 @@
 import torch
 
-from videosyn.vdit.embeddings import Rope, rope_frequencies, sinusoids, spatial_positions
+from videosyn.vdit.embeddings import Rope, kept, rope_frequencies, sinusoids, spatial_positions
 
 CPU = torch.device("cpu")
 
@@ -39,10 +39,15 @@ def test_positions_mean_the_same_place_at_twice_the_size():
     torch.testing.assert_close(large.view(8, 8, 32)[::2, ::2], small.view(4, 4, 32))
 
 
+def test_scales_of_several_films_give_each_its_positions():
+    both = spatial_positions(3, 5, 16, torch.tensor([0.5, 2.0]), CPU)
+    torch.testing.assert_close(both, torch.stack([spatial_positions(3, 5, 16, scale, CPU) for scale in (0.5, 2.0)]))
+
+
 def test_positions_made_in_inference_serve_training():
-    spatial_positions.cache_clear()
     with torch.inference_mode():
-        spatial_positions(2, 2, 8, 1.0, CPU)
+        made = kept(spatial_positions, 2, 2, 8, 1.25, CPU)
     weight = torch.ones(8, requires_grad=True)
-    (spatial_positions(2, 2, 8, 1.0, CPU) * weight).sum().backward()
+    (kept(spatial_positions, 2, 2, 8, 1.25, CPU) * weight).sum().backward()
     assert weight.grad is not None
+    assert kept(spatial_positions, 2, 2, 8, 1.25, CPU) is made

@@ -95,7 +95,7 @@ def test_the_order_of_frames_matters(model, inputs):
 @torch.no_grad()
 def test_the_fused_kernel_and_plain_products_agree(model, inputs, monkeypatch):
     out = model(**inputs)
-    monkeypatch.setattr("videosyn.vdit.attention.SHORT", 0)
+    monkeypatch.setattr("videosyn.vdit.cost.SHORT", 0)
     torch.testing.assert_close(model(**inputs), out, **CLOSE)
 
 
@@ -129,7 +129,10 @@ def test_conditions_of_clock_and_size_matter(make_model, inputs):
     assert (model(**inputs, fps=3 * fps) - out).abs().max() > 1e-3
     own_size = torch.tensor([[32.0, 48.0]] * 2)
     torch.testing.assert_close(model(**inputs, fps=fps, height_width=own_size), out, **CLOSE)
-    assert (model(**inputs, fps=fps, height_width=4 * own_size) - out).abs().max() > 1e-3
+    other_size = model(**inputs, fps=fps, height_width=4 * own_size)
+    assert (other_size - out).abs().max() > 1e-3
+    mixed = model(**inputs, fps=fps, height_width=torch.cat([own_size[:1], 4 * own_size[1:]]))
+    torch.testing.assert_close(mixed, torch.cat([out[:1], other_size[1:]]), **CLOSE)
 
 
 def test_the_stored_null_caption_fits_the_model(inputs):
@@ -179,7 +182,7 @@ def test_a_few_frames_or_places_at_a_time_give_what_all_give(model, inputs, monk
     if per_frame:
         inputs["timestep"] = torch.linspace(0, 900, 6).view(2, 3)
     whole = model(**inputs)  # with gradients: nothing is divided
-    monkeypatch.setattr("videosyn.vdit.block.TOKENS_AT_ONCE", 12)
+    monkeypatch.setattr("videosyn.vdit.cost.TOKENS_AT_ONCE", {"cpu": 12})
     with torch.no_grad():
         torch.testing.assert_close(model(**inputs), whole, atol=1e-5, rtol=1e-5)
 
@@ -193,3 +196,22 @@ def test_the_fused_activation_is_nearer_to_the_exact_one(model):
         error = (feed_forward(x.bfloat16()) - exact).square().mean()
     usual = (feed_forward(x.bfloat16()) - exact).square().mean()
     assert 0 < error <= 1.1 * usual
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["none", "rms", "layer"])
+def test_writing_over_what_is_made_on_the_way_changes_nothing(make_model, inputs, kind):
+    model = make_model(replace(TINY, qk_norm=kind))
+    before = {key: value.clone() for key, value in inputs.items()}
+    with torch.enable_grad():
+        out = model(**inputs)
+    torch.testing.assert_close(model(**inputs), out, atol=1e-5, rtol=1e-5)
+    assert all(torch.equal(inputs[key], value) for key, value in before.items())
+
+
+@torch.no_grad()
+def test_a_block_leaves_its_tokens_as_they_are(model, inputs):
+    seen = []
+    model.blocks[0].register_forward_pre_hook(lambda module, args: seen.append((args[0], args[0].clone())))
+    model(**inputs)
+    assert torch.equal(*seen[0])

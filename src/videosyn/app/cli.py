@@ -70,10 +70,22 @@ COMMANDS = (
         "videosyn.app.curate:run_worker",
     ),
     Command(
+        ("caption",),
+        "what videos and pictures show: caption FILE_OR_FOLDER ...",
+        "videosyn.app.caption_options:CaptionConfig",
+        "videosyn.app.caption:run",
+    ),
+    Command(
         ("evaluate", "adherence"),
         "do the pixels show what the prompts ask?",
         "videosyn.evaluation.options:AdherenceConfig",
         "videosyn.evaluation.adherence:run",
+    ),
+    Command(
+        ("evaluate", "loop"),
+        "prompt to film to caption: does what comes back agree?",
+        "videosyn.evaluation.loop_options:LoopConfig",
+        "videosyn.evaluation.loop:run",
     ),
     Command(
         ("evaluate", "reconstruction"),
@@ -160,6 +172,13 @@ COMMANDS = (
         "a VDiT and its text encoder: train dit CONFIG.yaml [--field value]",
         "videosyn.training.options:DiTTraining",
         "videosyn.training.run:run_dit",
+        "first",
+    ),
+    Command(
+        ("train", "captioner"),
+        "a captioner: train captioner CONFIG.yaml [--field value]",
+        "videosyn.training.captioner_options:CaptionerTraining",
+        "videosyn.training.run:run_captioner",
         "first",
     ),
 )

@@ -24,6 +24,7 @@ from videosyn.sampling.model_index import ModelIndex, find_model, is_foreign
 if TYPE_CHECKING:
     import numpy as np
 
+    from videosyn.sampling.best_of import BestOf
     from videosyn.sampling.foreign import ForeignPipeline
     from videosyn.sampling.model_index import Defaults
     from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline
@@ -47,6 +48,7 @@ def run(config: GenerateConfig) -> None:
         "sampler": config.sampler,
     }
     given: dict[str, np.ndarray] = {}
+    complete: Defaults | None = None
     if is_foreign(folder):
         _check_foreign(config)
         paths = film_paths(config.output, len(prompts) * config.num_videos)
@@ -63,6 +65,10 @@ def run(config: GenerateConfig) -> None:
 
     with contextlib.ExitStack() as stack:
         pipeline = _open(folder, config, stack)
+        if complete is not None and rank() == 0:
+            _announce(pipeline, complete, len(paths) * config.best_of)
+        if config.best_of > 1:
+            pipeline = _choosing(pipeline, config)
         output = _films(pipeline, prompts, config, settings | cheaper, given)
     if rank() > 0:
         return
@@ -70,12 +76,14 @@ def run(config: GenerateConfig) -> None:
         _say(note)
     shared = {"model": config.model, **settings, **cheaper, "negative": config.negative}
     shared |= {"memory": config.memory} if config.memory != "full" else {}
+    shared |= {"best_of": config.best_of, "captioner": config.captioner} if config.best_of > 1 else {}
+    shared |= {"lora": str(config.lora), "lora_scale": config.lora_scale} if config.lora is not None else {}
     shared |= {name: str(getattr(config, name)) for name in given}
     _write(paths, output, shared)
 
 
 def _films(
-    pipeline: VideoSynPipeline | ForeignPipeline,
+    pipeline: VideoSynPipeline | ForeignPipeline | BestOf,
     prompts: list[str],
     config: GenerateConfig,
     settings: dict[str, Any],
@@ -113,7 +121,11 @@ def _open(folder: Path, config: GenerateConfig, stack: contextlib.ExitStack) -> 
     from videosyn.sampling.pipeline import VideoSynPipeline
 
     device = own_device(config.device)
-    pipeline = VideoSynPipeline.from_pretrained(folder, device=device, dtype=config.dtype, memory=config.memory)
+    pipeline = VideoSynPipeline.from_pretrained(
+        folder, device, config.dtype, config.memory, config.lora, config.lora_scale
+    )
+    if config.compile:
+        pipeline.compile()
     if num_processes() > 1:
         import torch.distributed as dist
 
@@ -122,12 +134,34 @@ def _open(folder: Path, config: GenerateConfig, stack: contextlib.ExitStack) -> 
     return pipeline
 
 
+def _choosing(pipeline: VideoSynPipeline | ForeignPipeline, config: GenerateConfig) -> BestOf:
+    """Imports transformers."""
+    from videosyn.captioner.clip_captioner import MemoryCaptioner, open_captioner
+    from videosyn.sampling.best_of import BestOf
+
+    captioner = open_captioner(config.captioner, config.device, config.dtype)
+    if not isinstance(captioner, MemoryCaptioner):
+        raise UserError(f"best-of needs a captioner of ours, and {config.captioner} is none: use nano")
+    return BestOf(pipeline, captioner, config.best_of)
+
+
+def _announce(pipeline: VideoSynPipeline | ForeignPipeline, asked: Defaults, num_films: int) -> None:
+    """Says before it begins how long it takes, where it is long."""
+    from videosyn.sampling.duration import note_if_long
+    from videosyn.sampling.pipeline import VideoSynPipeline
+
+    if isinstance(pipeline, VideoSynPipeline) and (note := note_if_long(pipeline, asked, num_films)):
+        _say(note)
+
+
 def _check_foreign(config: GenerateConfig) -> None:
     if num_processes() > 1:
         raise UserError(f"several processes work with VideoSyn models alone: {config.model} is none")
-    for flag in ("image", "extend", "last_image", "sampler", "guidance_interval", "shift"):
+    for flag in ("image", "extend", "last_image", "sampler", "guidance_interval", "shift", "lora"):
         if getattr(config, flag) is not None:
             raise UserError(f"--{flag.replace('_', '-')} works with VideoSyn models alone: {config.model} is none")
+    if config.compile:
+        raise UserError(f"--compile works with VideoSyn models alone: {config.model} is none")
     if config.memory != "full":
         raise UserError(f"--memory works with VideoSyn models alone: {config.model} is none")
 

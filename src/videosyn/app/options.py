@@ -40,6 +40,10 @@ class GenerateConfig:
     """A picture that the film ends with."""
     model: str = "nano"
     """The shipped model, a model folder, or an id on the Hugging Face hub."""
+    lora: Annotated[Path | None, arg(metavar="FILE")] = None
+    """A LoRA file for this model, or its folder, such as RUN/model of `train dit --lora-rank`."""
+    lora_scale: float = 1.0
+    """How strongly it acts; 0 not at all."""
     frames: Annotated[int | None, arg(metavar="INT")] = None
     """Frames a film, 1 + 4k."""
     height: Annotated[int | None, arg(metavar="INT")] = None
@@ -54,6 +58,10 @@ class GenerateConfig:
     """How strongly the prompt pulls; 1 switches guidance off."""
     guidance_interval: Annotated[tuple[float, float] | None, arg(metavar="LOW HIGH")] = None
     """Times between 0, clean, and 1, noise, at which to guide; steps outside cost half."""
+    best_of: int = 1
+    """Films made for each one, of which a captioner chooses the one that the prompt tells best."""
+    captioner: str = "nano"
+    """Who chooses: the shipped captioner, or a folder that `train captioner` wrote."""
     negative: Annotated[str | None, arg(metavar="TEXT")] = None
     """What the film should not show."""
     seed: int = 0
@@ -73,6 +81,8 @@ class GenerateConfig:
     memory: Memory = "full"
     """full keeps all weights on the device; free-text loads the text encoder only to read the prompts; int8 and fp8
     also keep the VDiT's weights in 8 bits; offload keeps them in host memory, and brings block after block."""
+    compile: bool = False
+    """Let torch compile the VDiT's block: a minute or two once, then faster steps. Wants a C++ or a GPU compiler."""
 
     def check(self) -> None:
         """Everything that can be checked without a model. Raises UserError."""
@@ -94,6 +104,8 @@ class GenerateConfig:
             raise UserError(f"fps must lie above 0 and up to 240, got {self.fps:g}: use 8")
         if self.guidance is not None and self.guidance < 0:
             raise UserError(f"guidance must not be negative, got {self.guidance:g}: use 1 or more")
+        if self.best_of < 1:
+            raise UserError(f"best-of must be at least 1, got {self.best_of}: use 4")
         if self.guidance_interval is not None:
             low, high = self.guidance_interval
             if not 0 <= low <= high <= 1:
@@ -102,6 +114,8 @@ class GenerateConfig:
             raise UserError(f"shift must lie above 0 and up to 100, got {self.shift:g}: use 1 for none")
         if self.cache_threshold is not None and not 0 <= self.cache_threshold <= 1:
             raise UserError(f"cache-threshold must lie within 0 and 1, got {self.cache_threshold:g}: use 0.1")
+        if self.compile and self.memory not in ("full", "free-text"):
+            raise UserError(f"--compile needs whole weights on the device, not --memory {self.memory}: use free-text")
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed must lie between 0 and 2^63 - 1, got {self.seed}: use 0")
 

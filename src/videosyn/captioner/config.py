@@ -65,6 +65,8 @@ class CaptionerConfig:
     """What the difference is then divided by."""
     prompt: str = "Describe this video in detail, in one paragraph."
     """What the language model is asked."""
+    retelling: str = ""
+    """A prompt that is answered in many phrasings, as people write prompts; empty: there is none."""
     max_new_tokens: int = 200
     """Longest caption."""
 

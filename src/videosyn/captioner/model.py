@@ -21,7 +21,7 @@ from videosyn.captioner.config import CaptionerConfig
 from videosyn.captioner.frames import to_pictures
 from videosyn.captioner.memory import TokenTuringMachine
 from videosyn.captioner.resampler import PerceiverResampler
-from videosyn.captioner.vision import NUM_FREQUENCIES, make_vision, waves
+from videosyn.captioner.vision import NUM_FREQUENCIES, ConvVisionEncoder, TransformersVision, make_vision, waves
 
 IGNORED = -100
 """Label of what the loss does not count."""
@@ -29,6 +29,8 @@ IGNORED = -100
 
 class Captioner(nn.Module):
     """Vision encoder and language model are transformers' (or nano's own encoder); what joins them is ours."""
+
+    vision: ConvVisionEncoder | TransformersVision
 
     def __init__(self, config: CaptionerConfig, tokenizer: Any) -> None:
         """tokenizer: transformers' fast tokenizer of the language model, with an end token."""
@@ -58,10 +60,14 @@ class Captioner(nn.Module):
         self.exit = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, model.config.hidden_size))
         self.language = model
 
+    @property
+    def weight(self) -> Tensor:
+        """One that tells where the captioner is and in what type it computes."""
+        return self.times.weight
+
     def pictures(self, frames: Tensor) -> Tensor:
         """Frames, uint8 (..., H, W, 3) -> (..., 3, H', W') of the weights' type and place."""
-        weight = self.exit[1].weight
-        return to_pictures(self.config, frames.to(weight.device), self.vision.patch_px, weight.dtype)  # pyright: ignore[reportArgumentType]
+        return to_pictures(self.config, frames.to(self.weight.device), self.vision.patch_px, self.weight.dtype)
 
     def tokens(self, pictures: Tensor, times: Tensor) -> Tensor:
         """Pictures (B, T, 3, H, W), seen at times (B, T) from 0, the clip's begin, to 1 -> (B, T, R, D)."""

@@ -1,4 +1,4 @@
-"""A small tokenizer for a small language model: byte-level BPE, so that it can read and say any text. Next: `storage.py`."""
+"""A small tokenizer for a small language model: byte-level BPE, which reads and says any text. Next: `storage.py`."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from videosyn.core.config import from_dict
 NUM_FREQUENCIES = 8
 
 
-def make_vision(config: dict[str, Any]) -> nn.Module:
+def make_vision(config: dict[str, Any]) -> ConvVisionEncoder | TransformersVision:
     """The encoder of a `CaptionerConfig.vision`, with random weights: (B, 3, H, W) -> (B, N, `width`)."""
     rest = {key: value for key, value in config.items() if key != "model_type"}
     if config["model_type"] == CONV:

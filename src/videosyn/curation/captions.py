@@ -78,6 +78,6 @@ def captioner_of(config: CurationConfig) -> Captioner:
         from videosyn.curation.sidecars import Sidecars
 
         return Sidecars()
-    from videosyn.curation.vision_language import VisionLanguageModel
+    from videosyn.curation.watching import Watcher
 
-    return VisionLanguageModel(config.captions, config.device)
+    return Watcher(config.captions, config.device)

@@ -7,12 +7,12 @@ with the same weights look at a frame once. Pictures are prepared as CLIP's own 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from videosyn.core.errors import UserError
+from videosyn.core.pretrained import load_strictly
 from videosyn.curation.pictures import open_picture
 from videosyn.curation.records import Clip
 from videosyn.curation.work import Work
@@ -116,29 +116,6 @@ def repeats(vectors: np.ndarray, max_cosine: float, device: torch.device) -> dic
                 new.append(row)
         kept += [start + row for row in new]
     return found
-
-
-def load_strictly(kind: Any, model: str, whose: str, may_be_left: Sequence[str] = ()) -> Any:
-    """`kind.from_pretrained(model)` in eval mode, every weight accounted for; UserError otherwise.
-
-    whose: the config's parts that named the model. may_be_left: how the names of weights begin that are not wanted.
-    """
-    try:
-        loaded, info = kind.from_pretrained(model, output_loading_info=True, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        line = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise UserError(f"{whose}: cannot load {model!r} ({line}): give a folder or a hub id of weights") from error
-    check_all_used(info, model, may_be_left)
-    return loaded.eval().requires_grad_(False)
-
-
-def check_all_used(info: Mapping[str, Any], model: str, may_be_left: Sequence[str] = ()) -> None:
-    """Raises UserError where transformers' loading info tells of missing, foreign or misshapen weights."""
-    foreign = [key for key in info["unexpected_keys"] if not key.startswith(tuple(may_be_left))]
-    wrong = {"missing": info["missing_keys"], "foreign": foreign, "misshapen": info["mismatched_keys"]}
-    problems = [f"{len(keys)} {what} ({sorted(map(str, keys))[0]}, ...)" for what, keys in wrong.items() if keys]
-    if problems:
-        raise UserError(f"{model} does not hold the weights its config asks for: {'; '.join(problems)}")
 
 
 class _Preparation:

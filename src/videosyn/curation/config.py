@@ -101,9 +101,10 @@ class CaptionsConfig:
     """Who says what a clip shows."""
 
     captioner: str = "none"
-    """`none`, `sidecar` (SOURCE.txt, .json or .jsonl), or the folder or hub id of a vision language model."""
-    prompt: str = "Describe this video in detail, in one paragraph."
-    """What the model is asked."""
+    """`none`, `sidecar` (SOURCE.txt, .json or .jsonl), `nano` (the shipped one, which knows the world alone), the
+    folder of a captioner that `train captioner` wrote, or the folder or hub id of a vision language model."""
+    prompt: str = ""
+    """What the model is asked; empty: its own question."""
     num_frames: int = 3
     """Frames that it is shown; at most `shots.frames_per_clip`."""
     max_tokens: int = 200

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from videosyn.core.errors import UserError
 from videosyn.curation.config import CurationConfig
+from videosyn.weights import SHIPPED_CAPTIONERS
 
 _HUB_TIMEOUT_S = 10.0
 
@@ -26,7 +27,7 @@ def check_weights(config: CurationConfig) -> None:
             raise UserError("aesthetics.head and aesthetics.clip_model need each other: give both, or none")
         named["aesthetics.clip_model"] = config.aesthetics.clip_model
         _check_head(config.aesthetics.head)
-    if config.captions.captioner not in ("none", "sidecar"):
+    if config.captions.captioner not in ("none", "sidecar", *SHIPPED_CAPTIONERS):
         named["captions.captioner"] = config.captions.captioner
     for field, model in named.items():
         if model:

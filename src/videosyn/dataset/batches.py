@@ -58,6 +58,16 @@ def batch_sizes(buckets: Sequence[Bucket], volume: int, largest: int, volume_of:
     return [max(1, min(largest, round(volume / volume_of(bucket)))) for bucket in buckets]
 
 
+def check_shared(buckets: Sequence[Bucket], sizes: Sequence[int], shares: Callable[[Bucket], int]) -> None:
+    """A UserError for a bucket whose batch has fewer clips than the processes, or teams of them, that share it."""
+    for bucket, size in zip(buckets, sizes):
+        if size < shares(bucket):
+            raise UserError(
+                f"a batch of {size} of bucket {bucket.name} cannot be shared by {shares(bucket)} processes: raise "
+                "batch_size, or, for a VDiT, sequence_parallel"
+            )
+
+
 def indices(plan: Plan, num_clips: int, seed: int) -> list[int]:
     """Which of the bucket's `num_clips` clips the plan takes."""
     found = []

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from videosyn.dataset.places import open_binary, read_range
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -23,7 +25,7 @@ class DamagedClip(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a clip's bytes are: a file, or `length` bytes from `offset` on in a shard."""
+    """Where a clip's bytes are: a file, or `length` bytes from `offset` on in a shard. Either may be an fsspec URL."""
 
     path: str
     offset: int = 0
@@ -37,10 +39,8 @@ class Place:
 
     def open(self) -> BinaryIO:
         if not self.length:
-            return open(self.path, "rb")
-        with open(self.path, "rb") as file:
-            file.seek(self.offset)
-            return io.BytesIO(file.read(self.length))
+            return open_binary(self.path)
+        return io.BytesIO(read_range(self.path, self.offset, self.length))
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,17 @@
     clips/*.mp4 and metadata.parquet, .csv or .jsonl        a row a clip: `file_name`, `text`, perhaps sizes
     *.tar, or shards/*.tar                                  per clip KEY.mp4, KEY.txt, perhaps KEY.json with its row
 
-Frames, size and frames a second come from the row where it has them, else from the file. Torch-free; pyarrow and PyAV
-are imported when a table or a file asks for them. Next: `windows.py`.
+The folder may be an fsspec URL, such as s3://bucket/dataset: nothing is copied, clips are read where they lie. Frames,
+size and frames a second come from the row where it has them, else from the file. Torch-free; pyarrow and PyAV are
+imported when a table or a file asks for them. Next: `windows.py`.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +23,7 @@ from typing import Any
 
 from videosyn.core.errors import UserError
 from videosyn.dataset.decode import DamagedClip, Place, probe
+from videosyn.dataset.places import Folder, open_binary, open_headers
 
 TABLES = ("metadata.parquet", "metadata.csv", "metadata.jsonl")
 CAPTION_COLUMNS = ("text", "caption", "description")
@@ -44,34 +48,33 @@ class FootageClip:
 class Footage:
     """The clips of a folder in the order of their names, and those that could not be taken, with the reason."""
 
-    folder: Path
+    folder: str
     clips: tuple[FootageClip, ...]
     refused: tuple[tuple[str, str], ...] = ()
 
 
-def read_footage(folder: Path, with_captions: bool = True) -> Footage:
-    """Lists the clips of a dataset folder. Raises UserError where there is none, or (`with_captions`) no caption.
+def read_footage(folder: str | os.PathLike, with_captions: bool = True) -> Footage:
+    """Lists the clips of a dataset folder, local or an fsspec URL. Raises UserError where there is none, or
+    (`with_captions`) no caption.
 
     Clips whose file cannot be opened, or (`with_captions`) whose caption is empty, are in `refused`.
     """
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}: give the folder of a dataset, with metadata.parquet and clips/")
-    table = next((folder / name for name in TABLES if (folder / name).is_file()), None)
-    tars = sorted(folder.glob("*.tar")) or sorted((folder / "shards").glob("*.tar"))
+    inside = Folder(os.fspath(folder))
+    table = next((name for name in TABLES if inside.is_file(name)), None)
+    tars = [] if table is not None else inside.names("*.tar") or inside.names("shards/*.tar")
     if table is None and not tars:
         raise UserError(f"{folder} is no dataset: it has none of {', '.join(TABLES)}, nor *.tar shards")
-    entries = list(_rows_of_table(folder, table) if table is not None else _rows_of_tars(tars))
+    entries = list(_rows_of_table(inside, table) if table is not None else _rows_of_tars(inside, tars))
+    what = inside.root if table is None else inside.path(table)
     if not entries:
-        raise UserError(f"{table or folder} lists no clips")
+        raise UserError(f"{what} lists no clips")
     if with_captions and not any(_caption(row) for _, _, row in entries):
-        raise UserError(
-            f"{table or folder} has no captions: give it a column `text`, or curate with --captions.captioner"
-        )
+        raise UserError(f"{what} has no captions: give it a column `text`, or curate with --captions.captioner")
     with ThreadPoolExecutor(max_workers=8) as threads:  # PyAV opens files without holding the interpreter
         ordered = sorted(entries, key=lambda entry: entry[0])
         taken = list(threads.map(lambda entry: _take(entry[0], entry[1], entry[2], with_captions), ordered))
     clips = tuple(each for each in taken if isinstance(each, FootageClip))
-    return Footage(folder, clips, tuple(each for each in taken if isinstance(each, tuple)))
+    return Footage(inside.root, clips, tuple(each for each in taken if isinstance(each, tuple)))
 
 
 def _take(name: str, place: Place, row: Mapping[str, Any], with_captions: bool) -> FootageClip | tuple[str, str]:
@@ -95,59 +98,67 @@ def _caption(row: Mapping[str, Any]) -> str:
     return next((" ".join(str(row[key]).split()) for key in CAPTION_COLUMNS if row.get(key)), "")
 
 
-def _rows_of_table(folder: Path, path: Path) -> Iterator[tuple[str, Place, Mapping[str, Any]]]:
-    for row in _table(path):
+def _rows_of_table(folder: Folder, table: str) -> Iterator[tuple[str, Place, Mapping[str, Any]]]:
+    for row in _table(folder, table):
         name = row.get("file_name")
         if not name:
-            raise UserError(f"{path} must have a column file_name: a path of each clip beside the table")
-        yield str(name), Place(str(folder / str(name))), row
+            raise UserError(f"{folder.path(table)} must have a column file_name: a path of each clip beside the table")
+        yield str(name), Place(folder.path(str(name))), row
 
 
-def _table(path: Path) -> Iterable[Mapping[str, Any]]:
+def _table(folder: Folder, name: str) -> Iterable[Mapping[str, Any]]:
     try:
-        if path.suffix == ".csv":
-            with path.open(encoding="utf-8", newline="") as file:
-                return list(csv.DictReader(file))
-        if path.suffix == ".jsonl":
-            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return _parquet(path)
+        if name.endswith(".csv"):
+            return list(csv.DictReader(io.StringIO(folder.read_text(name), newline="")))
+        if name.endswith(".jsonl"):
+            return [json.loads(line) for line in folder.read_text(name).splitlines() if line.strip()]
+        return _parquet(folder.path(name))
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): write it again") from error
+        raise UserError(f"{folder.path(name)} is damaged ({str(error).splitlines()[0]}): write it again") from error
 
 
-def _parquet(path: Path) -> Iterable[Mapping[str, Any]]:
+def _parquet(path: str) -> Iterable[Mapping[str, Any]]:
     try:
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise UserError(f"reading {path.name} needs pyarrow: pip install 'videosyn[train]'") from error
+        raise UserError(f"reading {path} needs pyarrow: pip install 'videosyn[train]'") from error
     wanted = {"file_name", *CAPTION_COLUMNS, "num_frames", "height", "width", "fps"}
-    names = [name for name in pq.read_schema(path).names if name in wanted]
-    return pq.read_table(path, columns=names).to_pylist()
+    with open_binary(path) as file, pq.ParquetFile(file) as table:
+        return table.read([name for name in table.schema_arrow.names if name in wanted]).to_pylist()
 
 
-def _rows_of_tars(paths: list[Path]) -> Iterator[tuple[str, Place, Mapping[str, Any]]]:
+def _rows_of_tars(folder: Folder, names: list[str]) -> Iterator[tuple[str, Place, Mapping[str, Any]]]:
     """Where in its tar each clip lies: it is read there, the shard is never unpacked."""
     seen: set[str] = set()  # shards may each number their clips from 0: clips of one name would share their latents
-    for path in paths:
-        found: dict[str, dict[str, Any]] = {}
-        try:
-            with tarfile.open(path, "r:") as tar:
-                for member in tar:
-                    key, suffix = _split(member.name)
-                    entry = found.setdefault(key, {})
-                    if suffix in _CLIP_SUFFIXES:
-                        entry["place"] = Place(str(path), member.offset_data, member.size, suffix)
-                    elif suffix == ".txt":
-                        entry["text"] = _content(tar, member).decode()
-                    elif suffix == ".json":
-                        entry["row"] = json.loads(_content(tar, member))
-        except (OSError, ValueError, tarfile.TarError) as error:
-            raise UserError(f"the shard {path} is damaged ({error}): write it again") from error
-        for key, entry in found.items():
-            if "place" in entry:
-                text = {"text": entry["text"]} if "text" in entry else {}
-                yield f"{path.name}/{key}" if key in seen else key, entry["place"], {**entry.get("row", {}), **text}
-        seen |= set(found)
+    with ThreadPoolExecutor(max_workers=8) as threads:
+        for path, found in threads.map(_members, [folder.path(name) for name in names]):
+            for key, entry in found.items():
+                if "place" in entry:
+                    text = {"text": entry["text"]} if "text" in entry else {}
+                    name = f"{path.rpartition('/')[2]}/{key}" if key in seen else key
+                    yield name, entry["place"], {**entry.get("row", {}), **text}
+            seen |= set(found)
+
+
+def _members(path: str) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The shard's path, and by key its clip's place, its text and its row, those that are there."""
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        with open_headers(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in tar:
+                key, suffix = _split(member.name)
+                entry = found.setdefault(key, {})
+                if suffix in _CLIP_SUFFIXES:
+                    entry["place"] = Place(path, member.offset_data, member.size, suffix)
+                elif suffix == ".txt":
+                    entry["text"] = _content(tar, member).decode()
+                elif suffix == ".json":
+                    entry["row"] = json.loads(_content(tar, member))
+    except (OSError, ValueError, tarfile.TarError) as error:
+        raise UserError(f"the shard {path} is damaged ({error}): write it again") from error
+    return path, found
 
 
 def _split(member: str) -> tuple[str, str]:

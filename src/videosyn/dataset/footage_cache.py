@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from videosyn.dataset.decoders import Decoders
 from videosyn.dataset.footage import Footage
 from videosyn.dataset.footage_batches import Read
 from videosyn.dataset.latent_cache import encode_frames, fingerprint, load_vae
-from videosyn.dataset.shards import Shard, check_manifest, fill, write_shard
+from videosyn.dataset.shards import Shard, check_manifest, fill, read_shard, write_shard
 from videosyn.dataset.windows import Window, Windows, wanted, window_id
 from videosyn.text.features import TextEncoder, TextFeatures
 from videosyn.vidvae.model import VidVAE
@@ -52,7 +53,8 @@ def write_footage_latents(
     on_shard: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Encodes all windows into shards: `latents` bf16, `seeds` (the windows' ids) and `whole` bool (n,), False for a
-    window that could not be read. Shards that exist are kept. Returns their paths.
+    window that could not be read. Shards that exist are kept; of those that lack windows, these are tried again.
+    Returns the paths of all.
 
     On CPUs `workers` processes decode and encode; on an accelerator they decode, and this process encodes.
     part: this process's number among those that fill the folder together, and how many they are.
@@ -62,9 +64,11 @@ def write_footage_latents(
     shards, contents = _plan(Path(folder), footage, windows, buckets)
     own = shards[part[0] :: part[1]]
     on_cpu = torch.device(device).type == "cpu"
-    setup = (os.fspath(vae_folder), footage, contents, device, dtype, 0 if on_cpu else workers)
-    done = sum(shard.path.exists() for shard in own)
-    for _ in fill(own, _encode_shard, _load_encoder, setup, workers if on_cpu else 0):
+    # A decoder may crash on a clip: where there are processes, it has one of its own.
+    decoders = min(workers, 1) if on_cpu else workers
+    setup = (os.fspath(vae_folder), footage, contents, device, dtype, decoders)
+    done = sum(_is_whole(shard) for shard in own)
+    for _ in fill(own, _encode_shard, _load_encoder, setup, workers if on_cpu else 0, _is_whole):
         done += 1
         if on_shard is not None:
             on_shard(done, len(own))
@@ -107,24 +111,30 @@ def _load_encoder(
 ) -> None:
     global _encoder
     vae = load_vae(vae_folder).to(device, pick_dtype(dtype, torch.device(device)))
-    _encoder = _Encoder(vae, footage, contents, Decoders(workers))
+    decoders = Decoders(workers)
+    # A process of a pool waits for its own processes when it ends, after it has closed all queues, at priority 10.
+    Finalize(decoders, decoders.close, exitpriority=20)
+    _encoder = _Encoder(vae, footage, contents, decoders)
 
 
 def _encode_shard(shard: Shard) -> None:
     assert _encoder is not None, "fill() calls _load_encoder first"
-    if shard.path.exists():  # another process was first
-        return
     vae, bucket = _encoder.vae, shard.bucket
     size = (
         1 + (bucket.frames - 1) // vae.time_factor,
         *(each // vae.space_factor for each in (bucket.height, bucket.width)),
     )
-    latents = torch.zeros(len(shard.seeds), vae.config.latent_channels, *size, dtype=torch.bfloat16)
-    whole = torch.zeros(len(shard.seeds), dtype=torch.bool)
-    windows = _encoder.contents[shard.path.name]
-    for low in range(0, len(windows), 8):
-        asked = [wanted(_encoder.footage, window, bucket) for window in windows[low : low + 8]]
-        read = dict(enumerate(_encoder.decoders.read(asked), start=low))
+    if shard.path.exists():
+        kept = read_shard(shard)
+        latents, whole = kept["latents"], kept["whole"]
+    else:
+        latents = torch.zeros(len(shard.seeds), vae.config.latent_channels, *size, dtype=torch.bfloat16)
+        whole = torch.zeros(len(shard.seeds), dtype=torch.bool)
+    windows, missing = _encoder.contents[shard.path.name], (~whole).nonzero().flatten().tolist()
+    for low in range(0, len(missing), 8):
+        some = missing[low : low + 8]
+        asked = [wanted(_encoder.footage, windows[place], bucket) for place in some]
+        read = dict(zip(some, _encoder.decoders.read(asked)))
         frames = {place: each for place, each in read.items() if not isinstance(each, str)}
         for place, reason in read.items():
             if isinstance(reason, str):
@@ -134,7 +144,13 @@ def _encode_shard(shard: Shard) -> None:
             places, video = list(frames), torch.from_numpy(np.stack(list(frames.values())))
             latents[places] = encode_frames(vae, video).to("cpu", torch.bfloat16)
             whole[places] = True
-    write_shard(shard, {"latents": latents, "whole": whole})
+    if whole[missing].any() or not shard.path.exists():
+        write_shard(shard, {"latents": latents, "whole": whole})
+
+
+def _is_whole(shard: Shard) -> bool:
+    """Whether it exists and lacks no window. A UserError where it is damaged."""
+    return shard.path.exists() and bool(_open(shard.path).get_tensor("whole").all())
 
 
 class CachedLatents:
@@ -153,7 +169,7 @@ class CachedLatents:
             self._rows |= {each: (number, row) for row, (each, there) in enumerate(zip(ids, whole)) if there}
 
     def available(self, windows: Windows) -> Windows:
-        """Without those that could not be read when the cache was made, which are named and counted."""
+        """Without those that could not be read for the cache, which are named and counted."""
         kept = {
             name: tuple(each for each in some if self._id(each, name) in self._rows)
             for name, some in windows.of.items()
@@ -162,9 +178,9 @@ class CachedLatents:
         names = sorted(self.footage.clips[clip].name for clip in missing)
         if names:
             some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-            words = f"{len(names)} clips could not be read when the cache was made ({some})"
+            words = f"{len(names)} clips are not in the cache, because they cannot be read ({some})"
             if len(names) > self.max_damaged:
-                raise UserError(f"{words}: mend them and remove their shards, or raise max_damaged {self.max_damaged}")
+                raise UserError(f"{words}: mend them, they are tried again; or raise max_damaged {self.max_damaged}")
             self.tell(f"left out: {words}")
         return replace(windows, of=kept)
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from torch import Tensor
 
 from videosyn.core.errors import UserError
 from videosyn.dataset.buckets import Bucket
+from videosyn.dataset.decoders import die_with_parent
 
 MANIFEST = "manifest.json"
 SHARD_SIZE = 128
@@ -98,13 +102,14 @@ def fill(
     setup: Callable[..., None] | None = None,
     setup_args: tuple = (),
     workers: int = 0,
+    is_done: Callable[[Shard], bool] = lambda shard: shard.path.exists(),
 ) -> Iterator[Shard]:
-    """Makes the shards that do not exist yet, yielding each one as it is done.
+    """Makes the shards that are not done yet, by default those that do not exist, yielding each one as it is done.
 
     `make` writes one shard; `setup(*setup_args)` runs once before. With workers > 0 both run in that many processes of
-    one thread each (so both must be importable functions); with 0 they run here.
+    one thread each (so both must be importable functions); with 0 they run here. Raises UserError where one is killed.
     """
-    missing = [shard for shard in shards if not shard.path.exists()]
+    missing = [shard for shard in shards if not is_done(shard)]
     if not missing:
         return
     if workers == 0:
@@ -115,23 +120,24 @@ def fill(
             yield shard
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(min(workers, len(missing)), _start_worker, (setup, setup_args)) as pool:
-        for shard in pool.imap_unordered(_Make(make), missing):
-            yield shard
-
-
-class _Make:
-    """Calls `make` in a worker and hands the shard back."""
-
-    def __init__(self, make: Callable[[Shard], None]) -> None:
-        self.make = make
-
-    def __call__(self, shard: Shard) -> Shard:
-        self.make(shard)
-        return shard
+    pool = ProcessPoolExecutor(min(workers, len(missing)), context, _start_worker, (setup, setup_args))
+    try:
+        made = {pool.submit(make, shard): shard for shard in missing}
+        for future in as_completed(made):
+            future.result()
+            yield made[future]
+    except BrokenProcessPool as error:
+        raise UserError(
+            f"a process that fills {missing[0].path.parent} was killed, perhaps for want of memory: the same command "
+            "goes on, with fewer workers"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start_worker(setup: Callable[..., None] | None, setup_args: tuple) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback; shards are whole or not there
+    die_with_parent()
     torch.set_num_threads(1)
     if setup is not None:
         setup(*setup_args)

@@ -25,6 +25,7 @@ from videosyn.core.errors import UserError
 from videosyn.core.shapes import check_num_frames, check_size, latent_shape
 from videosyn.diffusers.autoencoder import AutoencoderVidVAE
 from videosyn.diffusers.folder import model_folder, number_type
+from videosyn.diffusers.lora import VideoSynLoraMixin
 from videosyn.diffusers.prompt_encoder import PromptEncoder
 from videosyn.diffusers.schedulers import (
     Objective,
@@ -53,7 +54,7 @@ class VideoSynPipelineOutput(BaseOutput):
     frames: list[list[Image.Image]] | np.ndarray | Tensor
 
 
-class VideoSynDiffusionPipeline(DiffusionPipeline):
+class VideoSynDiffusionPipeline(DiffusionPipeline, VideoSynLoraMixin):
     """The twin of `VideoSynPipeline`: same folders, and with the default scheduler the same films."""
 
     model_cpu_offload_seq = "text_encoder->transformer->vae"

@@ -26,7 +26,7 @@ def run(config: AdherenceConfig) -> list[Judged]:
     """Makes every film, judges it, prints the tables and writes `report.json`, `report.html` and `sheet.png`
     into the output folder.
     """
-    asked = _asked(config)
+    asked = asked_of(config)
     make = open_source(config)
     config.output.mkdir(parents=True, exist_ok=True)
     judged: list[Judged] = []
@@ -52,7 +52,7 @@ def run(config: AdherenceConfig) -> list[Judged]:
     return judged
 
 
-def _asked(config: AdherenceConfig) -> list[Asked]:
+def asked_of(config: AdherenceConfig) -> list[Asked]:
     """The prompts with their truths, and their scenes where they have one."""
     if config.phrasing == "held-out":
         prompts = held_out_prompts(config.num_prompts, config.seed)

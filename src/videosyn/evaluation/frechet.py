@@ -15,8 +15,8 @@ from einops import rearrange
 from torch import Tensor
 
 from videosyn.core.errors import UserError
+from videosyn.core.pretrained import load_strictly
 from videosyn.core.runtime import pick_device
-from videosyn.curation.clip_features import load_strictly
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

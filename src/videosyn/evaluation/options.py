@@ -46,6 +46,8 @@ class AdherenceConfig:
     """Sampling steps; the model's own number if left out."""
     guidance: float | None = None
     """Guidance scale; the model's own if left out."""
+    best_of: int = 1
+    """Films made for each one, of which the nano captioner chooses the one that the prompt tells best."""
     batch_size: int = 16
     """Films generated at once."""
     device: str = "auto"

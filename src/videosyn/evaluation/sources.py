@@ -13,12 +13,14 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from videosyn.captioner.clip_captioner import MemoryCaptioner, open_captioner
 from videosyn.core.config import read_json
 from videosyn.core.errors import UserError
 from videosyn.core.model_folder import CONFIG_NAME
 from videosyn.core.runtime import pick_device, pick_dtype
 from videosyn.dataset.latent_cache import load_vae
 from videosyn.evaluation.options import AdherenceConfig
+from videosyn.sampling.best_of import BestOf
 from videosyn.sampling.foreign import ForeignVae, open_pipeline
 from videosyn.sampling.model_index import find_model
 from videosyn.sampling.pipeline import to_frames
@@ -45,6 +47,10 @@ def open_source(config: AdherenceConfig) -> Source:
     """The source that a configuration names, ready to make films."""
     if config.source == "model":
         pipeline = open_pipeline(config.model, config.device, config.dtype)
+        if config.best_of > 1:
+            captioner = open_captioner("nano", config.device, config.dtype)
+            assert isinstance(captioner, MemoryCaptioner)  # the shipped one is
+            pipeline = BestOf(pipeline, captioner, config.best_of)
         return lambda asked, seed: (
             pipeline(
                 [each.prompt for each in asked],

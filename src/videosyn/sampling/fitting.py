@@ -1,21 +1,18 @@
-"""How many videos to make at once, and what to say when memory does not suffice. The figures: `core/memory.py`."""
+"""How many videos to make at once, and what to say when memory does not suffice. The figures: `footprint.py`."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import torch
 
 from videosyn.core.errors import UserError
-from videosyn.core.memory import Footprint, available_cpu_bytes
+from videosyn.core.memory import available_cpu_bytes
+from videosyn.sampling.footprint import Footprint
 from videosyn.sampling.model_index import Defaults
-from videosyn.vidvae.causal import CausalState
-from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.tiles import Tiling
 
 if TYPE_CHECKING:
@@ -23,24 +20,13 @@ if TYPE_CHECKING:
 
 MOST_AT_ONCE = 32  # more at once gain nothing on a CPU, and progress is shown less often
 TILES_PX = (1024, 512, 256)  # sides of tiles, the largest that fits is taken
-SHARE_TO_USE = 0.8  # of the memory that is free; the rest is for other programs and for fragments
-VDIT_TENSORS = 40  # of (tokens, width) alive at the peak, upper bound; measure with benchmarks/memory.py
-DECODER_TENSORS = 7  # of (pixels, width of the finest scale), likewise
-_carried: WeakKeyDictionary[VidVAE, float] = WeakKeyDictionary()
+SHARE_TO_USE = 0.9  # of the memory that is free; the rest is for other programs and for fragments
 
 
 def footprint(pipeline: VideoSynPipeline) -> Footprint:
     """The working memory of the pipeline's models, from their configs."""
-    vae, vdit = pipeline.vae.config, pipeline.vdit.config
     number_bytes = torch.finfo(pipeline.dtype).bits // 8
-    return Footprint(
-        bytes_per_token=2 * VDIT_TENSORS * vdit.width * number_bytes,
-        bytes_per_pixel=DECODER_TENSORS * max(1, vae.decoder_widths[0] // vae.patch_size**2) * number_bytes,
-        carried_bytes_per_pixel=math.ceil(carried_per_pixel(pipeline.vae) * number_bytes),
-        piece_pixels=pipeline.vae.piece_pixels,
-        space_multiple=pipeline.size_multiple,
-        time_factor=pipeline.vae.time_factor,
-    )
+    return Footprint(pipeline.vdit.config, pipeline.vae.config, number_bytes, pipeline.device.type)
 
 
 @dataclass(frozen=True)
@@ -59,20 +45,6 @@ class Fit:
             f"frames of {asked.height}x{asked.width} do not fit into memory whole: decoded in tiles of "
             f"{self.tiling.tile_px} px that overlap by {self.tiling.overlap_px}"
         )
-
-
-def carried_per_pixel(vae: VidVAE) -> float:
-    """Numbers that a decoder's causal layers keep from piece to piece, for each pixel of a frame.
-
-    Counted once a model, on a frame of one latent position.
-    """
-    if vae not in _carried:
-        state, parameter = CausalState(), next(vae.parameters())
-        latents = torch.zeros(1, vae.config.latent_channels, 2, 1, 1).to(parameter)
-        with torch.inference_mode():
-            vae.decode_raw(latents, state)
-        _carried[vae] = state.num_numbers / vae.space_factor**2
-    return _carried[vae]
 
 
 def fit(pipeline: VideoSynPipeline, asked: Defaults, num_videos: int) -> Fit:

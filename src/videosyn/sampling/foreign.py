@@ -1,13 +1,13 @@
 """Other people's models: any diffusers text-to-video pipeline folder, used as ours is. Next: `pipeline.py`, ours.
 
 diffusers and transformers are imported only when such a folder is opened. Their loader warns about weights that are
-missing and goes on; here every tensor of the denoiser and the VAE has to be in the files, and nothing else.
+missing and goes on; here every tensor of denoiser, VAE and text encoders has to be in the files, and nothing else.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -21,16 +21,15 @@ from torch import Tensor, nn
 from videosyn.core.config import read_json
 from videosyn.core.errors import UserError
 from videosyn.core.runtime import pick_device, pick_dtype
+from videosyn.sampling.families import family_of
 from videosyn.sampling.fitting import is_out_of_memory
+from videosyn.sampling.foreign_preview import ForeignPreview
 from videosyn.sampling.model_index import find_model, is_foreign
-from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline, checked_prompts
+from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline, checked_prompts, seeds_of_films
 
 if TYPE_CHECKING:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
-FPS = {"Wan": 16.0, "LTX": 25.0, "CogVideoX": 8.0, "HunyuanVideo": 24.0, "Mochi": 30.0}
-"""Frames a second at which a family's films are meant to be shown, by the beginning of its pipelines' names."""
-FPS_ELSE = 8.0
 IMAGE_VAES = ("AutoencoderKL", "AutoencoderKLFlux2", "AutoencoderKLHunyuanImage")
 STRICT = ("transformer", "transformer_2", "unet", "vae")
 """Parts whose files must hold all their tensors and no others."""
@@ -67,8 +66,10 @@ class ForeignPipeline:
             raise UserError(f"{folder} is a diffusers pipeline: pip install 'videosyn[diffusers]'") from error
         place = pick_device(device)
         logging.disable_progress_bar()
+        number = pick_dtype(dtype, place)
         try:
-            pipeline = DiffusionPipeline.from_pretrained(folder, dtype=pick_dtype(dtype, place), use_safetensors=True)
+            readers = _text_encoders(folder, number)
+            pipeline = DiffusionPipeline.from_pretrained(folder, dtype=number, use_safetensors=True, **readers)
         except (OSError, ValueError, AttributeError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
             raise UserError(f"{folder} does not load: {' '.join(str(error).split())[:200]}") from error
         for name in STRICT:
@@ -87,16 +88,20 @@ class ForeignPipeline:
         num_steps: int | None = None,
         guidance: float | None = None,
         negative_prompt: str | None = None,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         num_videos: int = 1,
         fps: float | None = None,
         cache_threshold: float | None = None,
         progress: Callable[[int, int], None] | None = None,
+        preview: Callable[[range, Callable[[], np.ndarray]], None] | None = None,
+        batch: int = 1,
         **others: Any,
     ) -> VideoOutput:
         """As `VideoSynPipeline`'s; what is None is the pipeline's own default. Its own rules on sizes hold.
 
-        cache_threshold: of diffusers' first-block cache, the same criterion as ours.
+        cache_threshold: of diffusers' first-block cache, the same criterion as ours. preview: as there, from the second
+        step on; pictures() raises UserError where the latents or the VAE are of an unknown kind. batch: films that are
+        made together, at most; fewer where memory, or the pipeline, does not take as many.
 
         Raises UserError for what it does not take.
         """
@@ -104,7 +109,7 @@ class ForeignPipeline:
             if value is not None:
                 raise UserError(f"a {self.name} does not take {name.replace('_', '-')}: leave it out")
         prompts = [each for each in checked_prompts(prompt, num_videos, num_steps or 1) for _ in range(num_videos)]
-        seeds = [seed + index for index in range(len(prompts))]
+        seeds = seeds_of_films(seed, len(prompts))
         asked = {
             "num_frames": num_frames,
             "height": height,
@@ -119,29 +124,63 @@ class ForeignPipeline:
             if name not in self._accepts:
                 raise UserError(f"a {self.name} does not take {name.replace('_', '-')}: leave it out")
         steps = num_steps or self._accepts["num_inference_steps"].default
-        films = []
+        films, start, notes = [], 0, ()
         self._cache(cache_threshold)
-        for index, (each, own_seed) in enumerate(zip(prompts, seeds)):
+        while start < len(prompts):
+            now = range(start, min(start + batch, len(prompts)))
 
-            def count(pipeline: Any, step: int, timestep: Any, kept: dict, done: int = index * steps) -> dict:
+            def told(step: int, shown: ForeignPreview, now: range = now) -> None:
+                if preview is not None and shown.ready:
+                    preview(now, shown.pictures)
                 if progress is not None:
-                    progress(done + step + 1, len(prompts) * steps)
-                return kept
+                    progress(now.start * steps + (step + 1) * len(now), len(prompts) * steps)
 
-            listen = {"callback_on_step_end": count} if "callback_on_step_end" in self._accepts else {}
-            generator = torch.Generator("cpu").manual_seed(own_seed)
-            films.append(self._film(prompt=each, generator=generator, **asked, **listen))
-        return VideoOutput(np.stack(films), fps or self._fps(), prompts, seeds)
+            try:
+                films.append(self._films(prompts[now.start : now.stop], seeds[now.start : now.stop], told, **asked))
+                start = now.stop
+            except UserError:
+                if len(now) == 1:
+                    raise
+                batch = len(now) // 2
+                notes = ("films were made fewer at a time than asked for: together they did not fit",)
+        return VideoOutput(np.concatenate(films), fps or self._fps(), prompts, seeds, notes)
 
     def unknown_words(self, prompts: Sequence[str]) -> list[str]:
         """None: its text encoder knows subwords."""
         return []
 
-    def _film(self, **arguments: Any) -> np.ndarray:
-        """uint8 (T, H, W, 3)."""
+    def _films(
+        self, prompts: list[str], seeds: list[int], told: Callable[[int, ForeignPreview], None], **asked: Any
+    ) -> np.ndarray:
+        """uint8 (B, T, H, W, 3). told: called after every step that the pipeline tells of."""
+        size = [asked.get(name) for name in ("num_frames", "height", "width")]
+        shown = ForeignPreview(self.pipeline, lambda latents: self._vae.decode(latents), size)
+
+        def after_step(pipeline: Any, step: int, timestep: Any, kept: dict[str, Any]) -> dict[str, Any]:
+            shown.see(step, kept.get("latents"))
+            told(step, shown)
+            return kept
+
+        if "callback_on_step_end" in self._accepts:
+            asked["callback_on_step_end"] = after_step
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        if len(prompts) == 1:
+            return self._called(prompt=prompts[0], generator=generators[0], **asked)
+        if "negative_prompt" in asked:
+            asked["negative_prompt"] = [asked["negative_prompt"]] * len(prompts)
+        try:
+            return self._called(prompt=prompts, generator=generators, **asked)
+        except (TypeError, IndexError, RuntimeError) as error:
+            raise UserError(f"a {self.name} does not take {len(prompts)} prompts at once") from error
+
+    @cached_property
+    def _vae(self) -> ForeignVae:
+        return ForeignVae(getattr(self.pipeline, "vae"))  # noqa: B009, which parts there are differs
+
+    def _called(self, **arguments: Any) -> np.ndarray:
         call: Any = self.pipeline
         try:
-            frames = call(output_type="np", **arguments).frames[0]
+            frames = call(output_type="np", **arguments).frames
         except ValueError as error:  # its own rules
             raise UserError(f"{self.name}: {' '.join(str(error).split())[:200]}") from error
         except RuntimeError as error:
@@ -166,7 +205,7 @@ class ForeignPipeline:
 
     def _fps(self) -> float:
         own = self._accepts["frame_rate"].default if "frame_rate" in self._accepts else None
-        return float(own or next((fps for name, fps in FPS.items() if self.name.startswith(name)), FPS_ELSE))
+        return float(own or family_of(self.name).fps)
 
 
 def open_foreign_vae(name: str, device: str = "auto", dtype: str = "auto") -> ForeignVae:
@@ -291,6 +330,31 @@ class ForeignVae(nn.Module):
             raise UserError(f"a {type(self.vae).__name__} does not take {tuple(given.shape)}: {why}") from error
 
 
+def _text_encoders(folder: Path, dtype: torch.dtype) -> dict[str, nn.Module]:
+    """The pipeline's text encoders that are transformers' models, whole; those that share a tensor need it once.
+
+    transformers renames tensors of older files as it loads, so it alone knows what is missing.
+    """
+    import transformers
+
+    found = {}
+    for name, entry in read_json(folder / "model_index.json").items():
+        library, kind = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
+        cls = getattr(transformers, str(kind), None)
+        if not name.startswith("text_encoder") or library != "transformers" or cls is None:
+            continue
+        path = folder / name
+        if not path.is_dir():  # diffusers says what it misses
+            continue
+        model, told = cls.from_pretrained(path, dtype=dtype, use_safetensors=True, output_loading_info=True)
+        state = model.state_dict()
+        there = {state[key].data_ptr() for key in state.keys() - set(told["missing_keys"])}
+        missing = [key for key in told["missing_keys"] if key not in state or state[key].data_ptr() not in there]
+        _check_none_left(path, model, missing, told["unexpected_keys"])
+        found[name] = model.eval()
+    return found
+
+
 def _check_complete(part: nn.Module, folder: Path) -> None:
     """Raises UserError, naming up to five, for tensors that are in the part but not its files, or the other way."""
     stored: set[str] = set()
@@ -298,8 +362,12 @@ def _check_complete(part: nn.Module, folder: Path) -> None:
         with safe_open(file, framework="pt") as opened:
             stored.update(opened.keys())
     own = set(part.state_dict())
-    for what, names in (("missing", sorted(own - stored)), ("foreign", sorted(stored - own))):
-        if names:
+    _check_none_left(folder, part, own - stored, stored - own)
+
+
+def _check_none_left(folder: Path, part: nn.Module, missing: Iterable[str], foreign: Iterable[str]) -> None:
+    for what, keys in (("missing", missing), ("foreign", foreign)):
+        if names := sorted(keys):
             raise UserError(
                 f"{folder} does not fit {type(part).__name__}: {len(names)} {what} ({', '.join(names[:5])})"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.diffusion.flow import FlowMatching
 from videosyn.diffusion.guidance import Guidance
 from videosyn.diffusion.objective import per_frame
+from videosyn.sampling.adapter import read_adapter
 from videosyn.sampling.block_cache import maybe_cached_blocks
 from videosyn.sampling.fitting import Fit, fit, no_memory_means_user_error
 from videosyn.sampling.given import given_frames
@@ -74,22 +75,40 @@ class VideoSynPipeline:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | os.PathLike = "nano", device: str = "auto", dtype: str = "auto", memory: str = "full"
+        cls,
+        name: str | os.PathLike = "nano",
+        device: str = "auto",
+        dtype: str = "auto",
+        memory: str = "full",
+        lora: str | os.PathLike | None = None,
+        lora_scale: float = 1.0,
     ) -> VideoSynPipeline:
         """The shipped model "nano", a folder, or a hub id. Strict: all weights fit, or a UserError.
 
         dtype: "auto" is bf16 on CUDA and on CPUs that compute in it, else fp32. memory: how the weights are kept, one
-        of "full", "free-text", "int8", "fp8", "offload", "int8-offload", "fp8-offload" (`memory_mode.py`).
+        of "full", "free-text", "int8", "fp8", "offload", "int8-offload", "fp8-offload" (`memory_mode.py`). lora: the
+        file of an adapter, or its folder, added to the VDiT's weights times lora_scale.
         """
         from videosyn.sampling.storage import load_pipeline
 
-        return load_pipeline(cls, find_model(os.fspath(name)), device, dtype, MemoryMode.named(memory))
+        adapter = None if lora is None else (read_adapter(lora), lora_scale)
+        return load_pipeline(cls, find_model(os.fspath(name)), device, dtype, MemoryMode.named(memory), adapter)
 
     def save_pretrained(self, folder: str | os.PathLike, int8: bool = False) -> None:
         """Writes the folder that `from_pretrained` reads, in the diffusers layout. int8: a quarter of fp32's size."""
         from videosyn.sampling.storage import save_pipeline
 
         save_pipeline(self, folder, int8)
+
+    def compile(self, backend: str = "inductor") -> None:
+        """Has torch compile the VDiT's block, which is the same for all, at the next call; each new shape anew.
+
+        A block whose weights visit the device, or lie in 8 bits, is not for the compiler: a UserError.
+        """
+        if self.memory.offload or self.memory.eight_bits is not None:
+            raise UserError("only whole weights on the device are compiled: load with memory='full' or 'free-text'")
+        for block in self.vdit.blocks:
+            block.compile(backend=backend, fullgraph=True, dynamic=False)
 
     @torch.inference_mode()
     def __call__(
@@ -135,7 +154,7 @@ class VideoSynPipeline:
         )
         asked = asked.updated(sampler=sampler)
         prompts = [each for each in checked_prompts(prompt, num_videos, asked.num_steps) for _ in range(num_videos)]
-        seeds = _seeds(seed, len(prompts))
+        seeds = seeds_of_films(seed, len(prompts))
         shape = self._latent_shape(asked)  # (Z, t, h, w)
         num_tokens = math.prod(shape[1:]) // self.vdit.config.patch_size**2
         with no_memory_means_user_error(self, asked):
@@ -190,11 +209,12 @@ class VideoSynPipeline:
                         some_seeds,
                         shift,
                     )
-                frames = to_frames(self._decoded(latents.to(self.dtype), how))  # (B, T, H, W, 3)
+                frames = self._frames(latents.to(self.dtype), how)  # (B, T, H, W, 3)
                 films.append(frames if given is None else given.finished(frames))
             report.step()
         note = how.note(asked)
-        return VideoOutput(np.concatenate(films), asked.fps, prompts, seeds, (note,) if note else ())
+        frames = films[0] if len(films) == 1 else np.concatenate(films)
+        return VideoOutput(frames, asked.fps, prompts, seeds, (note,) if note else ())
 
     @property
     def device(self) -> torch.device:
@@ -222,11 +242,14 @@ class VideoSynPipeline:
         middle = estimate.shape[2] // 2
         return to_frames(self.vae.decode(estimate[:, :, middle : middle + 1].to(self.dtype)))[:, 0]
 
-    def _decoded(self, latents: Tensor, how: Fit) -> Tensor:
-        """latents (B, Z, t, h, w) -> video (B, 3, T, H, W)."""
+    def _frames(self, latents: Tensor, how: Fit) -> np.ndarray:
+        """latents (B, Z, t, h, w) -> uint8 (B, T, H, W, 3). Beside them the video is there a piece at a time."""
         if how.tiling is None:
-            return self.vae.decode(latents)
-        return decode_tiled(self.vae, latents, how.tiling)
+            pieces = self.vae.decode_pieces(latents)
+        else:
+            pieces = decode_tiled(self.vae, latents, how.tiling, device=torch.device("cpu")).split(8, 2)
+        num_frames = 1 + (latents.shape[2] - 1) * self.vae.time_factor
+        return joined_frames(pieces, num_frames)
 
     def _negative(self, prompt: str | None, text: TextFeatures, read: TextFeatures) -> TextFeatures:
         """What guidance leads away from: a negative prompt, else the VDiT's own null caption, else the empty prompt.
@@ -264,11 +287,24 @@ def draw_noise(shape: tuple[int, ...], seeds: Sequence[int]) -> Tensor:
 
 def to_frames(video: Tensor) -> np.ndarray:
     """video (B, 3, T, H, W) in [-1, 1] -> uint8 (B, T, H, W, 3); what lies outside is clipped."""
-    levels = (video.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+    levels = (video.float() * 127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
     return rearrange(levels, "b c t h w -> b t h w c").contiguous().cpu().numpy()
 
 
-def _seeds(seed: int | Sequence[int], num_films: int) -> list[int]:
+def joined_frames(pieces: Iterable[Tensor], num_frames: int) -> np.ndarray:
+    """Pieces (B, 3, n, H, W) of a video of so many frames, in order -> uint8 (B, num_frames, H, W, 3)."""
+    joined, done = np.empty(0), 0
+    for piece in pieces:
+        frames = to_frames(piece)
+        if not done:
+            joined = np.empty((len(frames), num_frames, *frames.shape[2:]), np.uint8)
+        joined[:, done : done + frames.shape[1]] = frames
+        done += frames.shape[1]
+    return joined
+
+
+def seeds_of_films(seed: int | Sequence[int], num_films: int) -> list[int]:
+    """seed, seed + 1, ... or the given ones, of which there must be one a film."""
     if isinstance(seed, int):
         return [seed + index for index in range(num_films)]
     if len(seed) != num_films:

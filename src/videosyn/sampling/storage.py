@@ -14,6 +14,7 @@ from videosyn.core.model_folder import CONFIG_NAME, load_state, load_strict, sav
 from videosyn.core.runtime import pick_device, pick_dtype
 from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.diffusion.flow import FlowMatching
+from videosyn.sampling.adapter import Adapter, merge_adapter
 from videosyn.sampling.eight_bits import keep_in_eight_bits
 from videosyn.sampling.memory_mode import MemoryMode
 from videosyn.sampling.model_index import ModelIndex
@@ -52,9 +53,17 @@ def save_pipeline(pipeline: VideoSynPipeline, folder: str | os.PathLike, int8: b
 
 
 def load_pipeline(
-    cls: type[VideoSynPipeline], folder: Path, device: str, dtype: str, memory: MemoryMode | None = None
+    cls: type[VideoSynPipeline],
+    folder: Path,
+    device: str,
+    dtype: str,
+    memory: MemoryMode | None = None,
+    adapter: tuple[Adapter, float] | None = None,
 ) -> VideoSynPipeline:
-    """Reads a folder, strictly: every part there, every key accounted for, or a UserError."""
+    """Reads a folder, strictly: every part there, every key accounted for, or a UserError.
+
+    adapter: added to the VDiT's weights, so many times.
+    """
     memory = memory or MemoryMode()
     index = ModelIndex.load(folder)
     place = pick_device(device)
@@ -64,6 +73,8 @@ def load_pipeline(
     vae, vdit = VidVAE(vae_config).to(number), VDiT(vdit_config).to(number)
     load_strict(vae, load_state(folder / VAE), folder / VAE)
     load_strict(vdit, load_state(folder / VDIT), folder / VDIT)
+    if adapter is not None:
+        merge_adapter(adapter[0], vdit, adapter[1])
     if memory.eight_bits is not None:
         keep_in_eight_bits(vdit.blocks, memory.eight_bits)
     if memory.offload:

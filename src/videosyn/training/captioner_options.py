@@ -9,27 +9,16 @@ from tyro.conf import Suppress
 
 from videosyn.core.errors import UserError
 from videosyn.dataset.buckets import parse_buckets
-from videosyn.training.options import Training, check_names, staged_runs
+from videosyn.training.options import AnyStage, Training, check_names, staged_runs
 
 
 @dataclass(frozen=True)
-class CaptionerStage:
-    """A part of a captioner's run. What is None is as in the run's other fields."""
+class CaptionerStage(AnyStage):
+    """Of a captioner's run."""
 
-    name: str
-    """Its run folder is OUT/NAME."""
-    buckets: tuple[str, ...] | None = None
     frozen: tuple[Literal["vision", "language"], ...] | None = None
-    max_steps: int | None = None
-    max_minutes: float | None = None
-    batch_size: int | None = None
-    max_batch_size: int | None = None
-    accumulate: int | None = None
-    muon_lr: float | None = None
-    adamw_lr: float | None = None
-    warmup_steps: int | None = None
-    data: str | None = None
-    clip_fps: float | None = None
+    naming_weight: float | None = None
+    retelling_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +48,9 @@ class CaptionerTraining(Training):
     """The prompt that is answered, of clips of the world, as people may phrase a prompt, in many ways."""
     retelling_share: float = 0.2
     """Part of the world's captions that are retellings; the rest is the dense caption."""
+    naming_weight: float = 0.0
+    """Weight of a second lesson, of the world alone: the vision encoder's tokens name the kind and colour of what lies
+    in their cells, and together the place, light and style. 0: no such lesson."""
     worn_share: float = 0.3
     """Part of the clips that are seen blurred and noisy, as generated films can be."""
     stages: Annotated[tuple[CaptionerStage, ...], Suppress] = ()
@@ -71,6 +63,10 @@ class CaptionerTraining(Training):
         parse_buckets(self.buckets)
         if any(clip.frames == 1 for clip in parse_buckets(self.clips)):
             raise UserError("clips must have more than 1 frame: images are frames of clips, put them into buckets")
+        if self.naming_weight < 0:
+            raise UserError(f"naming_weight must not be negative, got {self.naming_weight:g}")
+        if self.naming_weight and self.data:
+            raise UserError("naming_weight is a lesson of the world: leave data out, or set it to 0")
         for name in ("retelling_share", "worn_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")

@@ -15,6 +15,7 @@ from videosyn.captioner.storage import load_captioner, load_tokenizer
 from videosyn.captioner.tokenizer import make_tokenizer
 from videosyn.captioner.vision import TransformersVision
 from videosyn.core.errors import UserError
+from videosyn.core.pretrained import load_strictly
 from videosyn.dataset.buckets import Bucket, parse_buckets
 from videosyn.dataset.decoders import Decoders
 from videosyn.dataset.world_clips import TRAIN_SEEDS, scenes_of
@@ -40,7 +41,8 @@ def train_captioner(options: CaptionerTraining, processes: Processes, device: to
     for part in options.frozen:
         getattr(model, part).requires_grad_(False)
     prompt = options.prompt or model.config.prompt
-    model.config = replace(model.config, prompt=prompt)
+    retelling = "" if options.data or not options.retelling_share else options.retelling
+    model.config = replace(model.config, prompt=prompt, retelling=retelling)
     decoders = Decoders(options.workers if source else 0)
     try:
         clips, own, held_out = _clips(options, source, buckets, model, prompt, processes, decoders)
@@ -79,10 +81,12 @@ def _load(kind: str, name: str, field: str) -> Any:
     """Weights of transformers, all accounted for; the image half of a model that has two."""
     import transformers
 
-    from videosyn.curation.clip_features import load_strictly
-
     if kind == "AutoModel":
-        config = transformers.AutoConfig.from_pretrained(name)
+        try:
+            config = transformers.AutoConfig.from_pretrained(name)
+        except (OSError, ValueError) as error:
+            line = str(error).strip().splitlines()[0]
+            raise UserError(f"{field}: cannot load {name!r} ({line}): give a folder or a hub id of weights") from error
         halves = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
         kind = halves.get(config.model_type.removesuffix("_vision_model"), kind)
     others = ("text_model.", "logit_", "text_projection", "visual_projection")
@@ -122,7 +126,11 @@ def _clips(
         shards = render_frames(options)
         if not processes.rank:
             processes.wait()
-        return WorldFrames(options, shards, num_frames, prompt), buckets, held_out_frames(options, buckets, prompt)
+        return (
+            WorldFrames(options, shards, num_frames, prompt, model.vision.patch_px),
+            buckets,
+            held_out_frames(options, buckets, prompt),
+        )
     reader = source.frames_reader(decoders, options.max_damaged)
     batches = source.batches(reader, options.seed, 0.0)
     held_out = source.held_out_batches(reader, max(1, min(options.batch_size, options.validation_clips)))

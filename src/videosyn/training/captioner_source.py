@@ -23,8 +23,10 @@ from videosyn.training.captioner_options import CaptionerTraining
 from videosyn.training.run import counter
 from videosyn.world.caption import caption
 from videosyn.world.dense import dense_caption, say_dense
+from videosyn.world.footprint import frame_cells
 from videosyn.world.parsed import Parsed
 from videosyn.world.scene import Scene, is_held_out, mirrored
+from videosyn.world.vocabulary import LIGHTS, SCENES, STYLES
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,15 @@ class CaptionedFrames:
     frames: Tensor
     times: Tensor
     """(B, T), 0 where the clip begins to 1 where it ends."""
+    cells: Tensor | None = None
+    """Kind and colour of what lies in each cell, each 1 + its place in the vocabulary, 0 where nothing does: uint8
+    (B, 2, T, h, w). None: not asked for."""
+    places: Tensor | None = None
+    """Place, light and style of each scene, by their places in the vocabulary: (B, 3). None: not asked for."""
     first: int = 0
+    """Place of the first of these clips in the batch of all processes."""
     whole: int = 0
+    """Size of that batch."""
 
     @property
     def size(self) -> int:
@@ -58,13 +67,30 @@ class _Place:
     """Of the clip that they are taken from."""
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """One clip of a batch."""
+
+    name: str
+    prompt: str
+    caption: str
+    frames: Tensor
+    times: list[float]
+    cells: Tensor | None
+    place: tuple[int, int, int]
+
+
 class WorldFrames:
     """Fulfils `captioner_step.Clips`."""
 
     def __init__(
-        self, options: CaptionerTraining, shards: dict[int, list[Shard]], num_frames: int, prompt: str
+        self, options: CaptionerTraining, shards: dict[int, list[Shard]], num_frames: int, prompt: str, cell_px: int
     ) -> None:
-        """shards: of the clips of each number of frames. num_frames: as many as the captioner takes of a clip."""
+        """shards: of the clips of each number of frames. num_frames: as many as the captioner takes of a clip.
+
+        cell_px: side of the cells of the naming lesson.
+        """
+        self._cell_px = cell_px
         self.options, self.num_frames, self.prompt = options, num_frames, prompt
         self._tensors: list[dict[str, Tensor]] = []
         self._pools: dict[tuple[int, int, int], list[_Place]] = {}
@@ -84,11 +110,22 @@ class WorldFrames:
         own = share.of(plan.size)
         chosen = indices(plan, len(pool), self.options.seed)[own.start : own.stop]
         seen = [self._see(pool[index], plan.bucket, f"{step}/{place}") for place, index in zip(own, chosen)]
-        names, prompts, captions, frames, times = zip(*seen)
-        pixels, moments = torch.stack(frames), torch.tensor(times)
-        return CaptionedFrames(plan.bucket.name, step, names, prompts, captions, pixels, moments, own.start, plan.size)
+        cells = [each.cells for each in seen if each.cells is not None]
+        return CaptionedFrames(
+            plan.bucket.name,
+            step,
+            tuple(each.name for each in seen),
+            tuple(each.prompt for each in seen),
+            tuple(each.caption for each in seen),
+            torch.stack([each.frames for each in seen]),
+            torch.tensor([each.times for each in seen]),
+            torch.stack(cells) if cells else None,
+            torch.tensor([each.place for each in seen]) if cells else None,
+            own.start,
+            plan.size,
+        )
 
-    def _see(self, place: _Place, bucket: Bucket, draw: str) -> tuple[str, str, str, Tensor, list[float]]:
+    def _see(self, place: _Place, bucket: Bucket, draw: str) -> _Seen:
         rng = Random(f"frames/{self.options.seed}/{draw}")
         shard = self._tensors[place.shard]
         kept = shard["video"].shape[1]
@@ -96,12 +133,18 @@ class WorldFrames:
         numbers = sorted(rng.sample(range(kept), wanted))
         frames = shard["video"][place.row, numbers]
         (scene,) = scenes_of([int(shard["seeds"][place.row])], "train")
+        cells = None
+        if self.options.naming_weight:
+            fps = self.options.fps * (kept - 1) / (place.num_frames - 1)
+            cells = frame_cells(scene, kept, bucket.height, bucket.width, fps, self._cell_px)[:2, numbers]
         other = mirrored(scene)
         if rng.random() < 0.5 and not is_held_out(other):
             scene, frames = other, frames.flip(2)
+            cells = cells if cells is None else cells.flip(3)
         times = [number / (kept - 1) for number in numbers] if wanted > 1 else [0.0]
         prompt, said = self._say(scene, bucket.frames, rng)
-        return str(scene.seed), prompt, said, frames, times
+        names = (list(SCENES).index(scene.place), list(LIGHTS).index(scene.light), list(STYLES).index(scene.style))
+        return _Seen(str(scene.seed), prompt, said, frames, times, cells, names)
 
     def _say(self, scene: Scene, num_frames: int, rng: Random) -> tuple[str, str]:
         if rng.random() < self.options.retelling_share:

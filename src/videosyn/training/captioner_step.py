@@ -17,6 +17,7 @@ from videosyn.captioner.storage import save_captioner
 from videosyn.dataset.batches import Share, batch_sizes
 from videosyn.dataset.buckets import Bucket
 from videosyn.dataset.footage_batches import FootageBatch, FootageBatches
+from videosyn.training.captioner_namer import Namer
 from videosyn.training.captioner_options import CaptionerTraining
 from videosyn.training.captioner_source import CaptionedFrames
 from videosyn.training.draws import Draws
@@ -24,8 +25,19 @@ from videosyn.training.sheets import write_sheet
 from videosyn.world.parsed import Parsed
 from videosyn.world.parser import parse
 
-NOT_MATRICES = ("vision.stem", "vision.places", "language.model.embed_tokens", "language.lm_head", "resampler.queries",
-                "times", "memory.memory", "memory.keep", "memory.read.places", "memory.write.places")  # fmt: skip
+NOT_MATRICES = (
+    "namer",
+    "vision.stem",
+    "vision.places",
+    "resampler.queries",
+    "times",
+    "memory.memory",
+    "memory.keep",
+    "memory.read.places",
+    "memory.write.places",
+    "language.model.embed_tokens",
+    "language.lm_head",
+)
 """Embeddings, first and last layers: AdamW's, as are norms and biases."""
 NOISE = 0.08
 """Largest standard deviation of what is added to worn pictures, in levels of 0 to 1."""
@@ -62,8 +74,8 @@ def frames_of(batch: FootageBatch, num_frames: int, prompt: str) -> CaptionedFra
         batch.captions,
         batch.video[:, numbers],
         times,
-        batch.first,
-        batch.whole,
+        first=batch.first,
+        whole=batch.whole,
     )
 
 
@@ -86,6 +98,8 @@ class CaptionerStep:
             tuple(buckets),
             held_out,
         )
+        weight = model.weight
+        self.namer = Namer(model).to(weight.device, weight.dtype) if options.naming_weight else None
         num_frames = model.config.num_frames
         first = min(buckets[0].frames, num_frames) * buckets[0].height * buckets[0].width
         self._sizes = batch_sizes(
@@ -96,7 +110,11 @@ class CaptionerStep:
         )
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        return {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+        """The captioner's, and those of the lesson in naming, which are not saved with it."""
+        named = dict(self.model.named_parameters())
+        if self.namer is not None:
+            named |= {f"namer.{name}": parameter for name, parameter in self.namer.named_parameters()}
+        return {name: parameter for name, parameter in named.items() if parameter.requires_grad}
 
     def matrices(self) -> set[str]:
         named = self.parameters().items()
@@ -108,15 +126,20 @@ class CaptionerStep:
     def loss(
         self, batch: CaptionedFrames, draws: Draws, progress: float
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        weight = self.model.exit[1].weight
+        weight = self.model.weight
         pictures = self.model.pictures(batch.frames)  # (B, T, 3, H, W)
         if self.options.worn_share:
             pictures = worn(pictures, draws, self.options.worn_share, self.model.config.image_std)
-        losses = self.model(pictures, batch.times.to(weight.device), batch.prompts, batch.captions)  # pyright: ignore[reportArgumentType]
-        return losses.mean(), {}
+        losses = self.model(pictures, batch.times.to(weight.device), batch.prompts, batch.captions)
+        if self.namer is None or batch.cells is None or batch.places is None:
+            return losses.mean(), {}
+        lesson, figures = self.namer(batch.cells.to(weight.device), batch.places.to(weight.device))
+        caption_loss = losses.mean()
+        return caption_loss + self.options.naming_weight * lesson, {"caption": caption_loss.detach(), **figures}
 
     def validate(self) -> dict[str, float]:
-        losses, counts, total = [], dict.fromkeys(("exact", "things", "motion", "rest"), 0), 0
+        losses, total = [], 0
+        counts: dict[str, int] = dict.fromkeys(("exact", "things", "motion", "rest"), 0)
         for batch, truths in self.held_out:
             memory = self._watch(batch)
             losses.append(self.model.likelihood(memory, batch.prompts, batch.captions))
@@ -144,7 +167,7 @@ class CaptionerStep:
 
     def _watch(self, batch: CaptionedFrames) -> Tensor:
         numbers = evenly_spaced(batch.frames.shape[1], self.model.config.num_frames)
-        times = batch.times[:, numbers].to(self.model.exit[1].weight.device)  # pyright: ignore[reportArgumentType]
+        times = batch.times[:, numbers].to(self.model.weight.device)
         return self.model.watch(self.model.pictures(batch.frames[:, numbers]), times)
 
 

@@ -23,6 +23,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from videosyn.training.parallel import on_all
+
 KEEP = 2
 """Checkpoints kept, where nothing else is said."""
 SCALARS = "state.json"
@@ -150,32 +152,37 @@ class ShardedSaver:
         self._group: Any = dist.new_group(backend="gloo")  # a background thread must not share the step's group
 
     def save(self, step: int, tensors: Mapping[str, Tensor], scalars: dict[str, Any]) -> None:
+        """Copies the tensors and begins to write, where every process has waited for the save before this one.
+
+        Raises CannotSave, on every process, where the first one cannot make the folder.
+        """
         from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
         from torch.distributed.checkpoint.state_dict_saver import async_save
 
-        self.wait()
         partial = self.folder / f".step-{step:08d}.partial"
-        if dist.get_rank() == 0:
-            begin_checkpoint(self.folder, step)
-        dist.barrier()
+        on_all(lambda: begin_checkpoint(self.folder, step) if dist.get_rank() == 0 else None)
         writer = HuggingFaceStorageWriter(str(partial), save_distributed=True)
         future = async_save(dict(tensors), storage_writer=writer, process_group=self._group)
         self._running = self._thread.submit(self._finish, future, partial, step, scalars)
 
     def wait(self) -> None:
-        """Until what was begun is on the disk, on every process."""
+        """Until what was begun is on the disk. Raises, not on every process, what the disk or DCP says."""
         running, self._running = self._running, None
         if running is not None:
             running.result()
-            dist.barrier()
 
     def close(self) -> None:
         self._thread.shutdown(wait=True)
 
     def _finish(self, future: Any, partial: Path, step: int, scalars: dict[str, Any]) -> None:
-        future.result()  # on the first process: when all have written
-        if dist.get_rank() == 0:
-            finish_checkpoint(partial, step, scalars, self.keep)
+        try:
+            future.result()  # on the first process: when all have written
+            if dist.get_rank() == 0:
+                finish_checkpoint(partial, step, scalars, self.keep)
+        except BaseException:
+            if dist.get_rank() == 0:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
 
 
 def load_sharded(path: Path, tensors: Mapping[str, Tensor]) -> None:

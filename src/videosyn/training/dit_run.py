@@ -59,7 +59,9 @@ def train_dit(options: DiTTraining, processes: Processes, device: torch.device, 
             f"the VDiT {options.preset} wants {config.latent_channels} latent channels, {options.vae} gives "
             f"{vae.config.latent_channels}: choose another preset or VidVAE"
         )
-    dit_step.check_buckets(parse_buckets(options.buckets), vae, config.patch_size)
+    dit_step.check_buckets(parse_buckets(options.buckets), vae, config.patch_size, options.sequence_parallel)
+    team = processes.team(options.sequence_parallel)
+    dit_step.check_shared_by(options, vae, config.patch_size, processes.count)
     objective = objective_of(options)
     if isinstance(objective, EpsilonDDPM) and find_spec("diffusers") is None:
         raise UserError("sample sheets of the epsilon objective need diffusers: pip install 'videosyn[diffusers]'")
@@ -87,7 +89,7 @@ def train_dit(options: DiTTraining, processes: Processes, device: torch.device, 
     decoders = Decoders(0 if source is None or options.cached else options.workers)
     try:
         clips, held_out = _clips(options, source, written[0], vae, decoders)
-        step = dit_step.DiTStep(options, pipeline, clips, buckets, held_out, prompts, bool(options.lora_rank))
+        step = dit_step.DiTStep(options, pipeline, clips, buckets, held_out, prompts, bool(options.lora_rank), team)
         return train(options, step, processes=processes)
     finally:
         decoders.close()

@@ -10,9 +10,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from videosyn.core.errors import UserError
 from videosyn.core.model_folder import load_strict
 from videosyn.core.shapes import check_num_frames, check_size
-from videosyn.dataset.batches import LatentBatch, Share, batch_sizes
+from videosyn.dataset.batches import LatentBatch, Share, batch_sizes, check_shared, plan_batch
 from videosyn.dataset.buckets import Bucket, parse_buckets
 from videosyn.dataset.footage_batches import FootageBatch
 from videosyn.dataset.latent_cache import encode_frames
@@ -23,7 +24,7 @@ from videosyn.training.draws import Draws
 from videosyn.training.given import draw_given
 from videosyn.training.naming import Namer
 from videosyn.training.options import DiTTraining
-from videosyn.training.parallel import whole_state
+from videosyn.training.parallel import Team, whole_state
 from videosyn.training.saving import save_model
 from videosyn.training.sheets import write_sheet
 from videosyn.vdit.model import VDiT
@@ -85,14 +86,17 @@ class DiTStep:
         held_out: Sequence[DiTBatch],
         prompts: Sequence[str] = PROMPTS,
         adapter: bool = False,
+        team: Team | None = None,
     ) -> None:
         """The VDiT of `pipeline` is trained, or (`adapter`) what was put on it, and its text encoder where that is a
         small one; its VidVAE encodes what is not latents yet, decodes the sample sheets, and is saved with them.
+        The processes of a `team` compute each clip together.
         """
         self.options, self.pipeline, self.clips, self.prompts = options, pipeline, clips, prompts
         self.vdit, self.vae, self.objective = pipeline.vdit, pipeline.vae, pipeline.objective
         self.text_encoder: TextEncoder = pipeline.text_encoder
-        self.adapter, self._validation = adapter, held_out
+        self.adapter, self.team, self._validation = adapter, team, held_out
+        self._patch_size = self.vdit.config.patch_size
         parameter = next(self.vdit.parameters())
         self.device = parameter.device
         self.namer = Namer(self.vdit).to(self.device, parameter.dtype) if options.naming_weight else None
@@ -124,10 +128,23 @@ class DiTStep:
 
     def batch(self, step: int, progress: float, share: Share) -> DiTBatch:
         buckets, sizes = self._image_phase if progress < self.options.image_phase_fraction else self._mixed
+        if self.team is not None:
+            size = latent_size(plan_batch(buckets, sizes, self.options.seed, step).bucket, self.vae)
+            share = self.team.share if is_divided(size, self._patch_size, self.team.size) else share
         return self.clips.batch(step, buckets, sizes, share)
 
     def loss(self, batch: DiTBatch, draws: Draws, progress: float) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         noisy = self._noisy(batch, draws, self.options.given_share)
+        if self.team is None or not is_divided(noisy.latents.shape[2:], self._patch_size, self.team.size):
+            return self._loss(batch, noisy)
+        self.vdit.process_group = self.team.group
+        try:
+            loss, figures = self._loss(batch, noisy)
+        finally:
+            self.vdit.process_group = None
+        return loss / self.team.size, figures
+
+    def _loss(self, batch: DiTBatch, noisy: _Noisy) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         error, counts = self._error(batch, noisy)  # (B, t, h, w)
         figures: dict[str, float | Tensor] = dict(_by_noise(error.detach(), counts, noisy.levels))
         plain = (error * counts / noisy.mean_count).mean()
@@ -273,11 +290,38 @@ def dit_batch_sizes(
     return batch_sizes(buckets, whole, options.max_batch_size, tokens)
 
 
-def check_buckets(buckets: Sequence[Bucket], vae: VidVAE | VidVAEConfig, patch_size: int) -> None:
-    """A UserError for a bucket that the VidVAE and the VDiT cannot divide."""
+def check_buckets(
+    buckets: Sequence[Bucket], vae: VidVAE | VidVAEConfig, patch_size: int, sequence_parallel: int = 1
+) -> None:
+    """A UserError for a bucket that the VidVAE and the VDiT cannot divide, or where no team can divide any."""
     for bucket in buckets:
         check_num_frames(bucket.frames, vae.time_factor)
         check_size(bucket.height, bucket.width, vae.space_factor * patch_size)
+    longest = max(latent_size(bucket, vae)[0] for bucket in buckets)
+    divided = any(is_divided(latent_size(bucket, vae), patch_size, sequence_parallel) for bucket in buckets)
+    if sequence_parallel > 1 and not divided:
+        raise UserError(
+            f"sequence_parallel {sequence_parallel} needs clips of as many latent frames, and tokens in each; the "
+            f"longest have {longest}: choose fewer, or add a bucket of "
+            f"{1 + vae.time_factor * (sequence_parallel - 1)} frames"
+        )
+
+
+def check_shared_by(options: DiTTraining, vae: VidVAE | VidVAEConfig, patch_size: int, processes: int) -> None:
+    """A UserError where so many processes cannot share a batch of each bucket."""
+
+    def shares(bucket: Bucket) -> int:
+        divided = is_divided(latent_size(bucket, vae), patch_size, options.sequence_parallel)
+        return processes // (options.sequence_parallel if divided else 1)
+
+    buckets = parse_buckets(options.buckets)
+    check_shared(buckets, dit_batch_sizes(options, buckets, vae, patch_size), shares)
+
+
+def is_divided(size: Sequence[int], patch_size: int, team_size: int) -> bool:
+    """Whether a team of processes computes clips with latents of `size` (t, h, w) together."""
+    frames, height, width = size
+    return team_size > 1 and min(frames, tokens_of((1, height, width), patch_size)) >= team_size
 
 
 def latent_size(bucket: Bucket, vae: VidVAE | VidVAEConfig) -> tuple[int, int, int]:

@@ -13,12 +13,19 @@ from videosyn.core.config import load_json
 from videosyn.core.memory import available_cpu_bytes
 from videosyn.core.model_folder import CONFIG_NAME
 from videosyn.core.runtime import pick_device, pick_dtype
-from videosyn.dataset.batches import batch_sizes
+from videosyn.dataset.batches import batch_sizes, check_shared
 from videosyn.dataset.buckets import Bucket, counts_by_share, parse_buckets
 from videosyn.dataset.footage import read_footage
 from videosyn.dataset.windows import Fitting, fit_windows
 from videosyn.training.dit_run import frozen_text, vdit_config
-from videosyn.training.dit_step import check_buckets, dit_batch_sizes, latent_size, tokens_of
+from videosyn.training.dit_step import (
+    check_buckets,
+    check_shared_by,
+    dit_batch_sizes,
+    is_divided,
+    latent_size,
+    tokens_of,
+)
 from videosyn.training.memory import count_parameters, predicted_bytes, state_bytes, vae_kept_bytes, vdit_kept_bytes
 from videosyn.training.options import DiTTraining, Training, VAETraining
 from videosyn.training.run import preset
@@ -71,27 +78,33 @@ def dit_table(options: DiTTraining, config: VDiTConfig) -> tuple[list[Row], list
     """The buckets, and lines about what is left out."""
     buckets = parse_buckets(options.buckets)
     vae = load_json(VidVAEConfig, Path(options.vae) / CONFIG_NAME)
-    check_buckets(buckets, vae, config.patch_size)
+    team = options.sequence_parallel
+    check_buckets(buckets, vae, config.patch_size, team)
     dtype = pick_dtype(options.dtype, pick_device(options.device))
     counts, left_out = _counts(options, buckets, with_captions=True)
     sizes = dit_batch_sizes(options, buckets, vae, config.patch_size)
     trained, matrices = count_parameters(lambda: VDiT(config))
     if options.lora_rank:
         trained = matrices = 0
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = max(int(os.environ.get("WORLD_SIZE", "1")), team)
+    check_shared_by(options, vae, config.patch_size, processes)
     shards = processes if options.parallel == "fsdp" else 1
     state = state_bytes(trained, matrices, dtype.itemsize, options.optimizer == "muon", shards)
     text_tokens = T5_TOKENS if frozen_text(options) else NANO_TOKENS
 
-    def kept(bucket: Bucket) -> int:
-        size = latent_size(bucket, vae)
-        return vdit_kept_bytes(config, size, text_tokens, dtype, options.gradient_checkpointing)
+    def memory(bucket: Bucket, batch: int) -> int:
+        """Where a team divides the clips: of as many frames as one process has of them."""
+        frames, height, width = latent_size(bucket, vae)
+        divided = is_divided((frames, height, width), config.patch_size, team)
+        own = (-(-frames // team) if divided else frames, height, width)
+        kept = vdit_kept_bytes(config, own, text_tokens, dtype, options.gradient_checkpointing)
+        return predicted_bytes(state, kept, _at_once(batch, processes // (team if divided else 1), options.accumulate))
 
+    tokens = [tokens_of(latent_size(bucket, vae), config.patch_size) for bucket in buckets]
     rows = [
-        Row(bucket, *count, size, tokens_of(latent_size(bucket, vae), config.patch_size),
-            predicted_bytes(state, kept(bucket), _at_once(size, processes, options.accumulate)))
-        for bucket, count, size in zip(buckets, counts, sizes)
-    ]  # fmt: skip
+        Row(bucket, *count, size, num_tokens, memory(bucket, size))
+        for bucket, count, size, num_tokens in zip(buckets, counts, sizes, tokens)
+    ]
     return rows, left_out
 
 
@@ -107,6 +120,7 @@ def vae_table(options: VAETraining) -> tuple[list[Row], list[str]]:
     sizes = batch_sizes(buckets, whole, options.max_batch_size, lambda bucket: bucket.volume)
     state = state_bytes(*count_parameters(lambda: VidVAE(config)), dtype.itemsize, options.optimizer == "muon")
     processes = int(os.environ.get("WORLD_SIZE", "1"))
+    check_shared(buckets, sizes, lambda _: processes)
     rows = []
     for bucket, count, size in zip(buckets, counts, sizes):
         kept = vae_kept_bytes(
@@ -128,7 +142,7 @@ def _counts(
 ) -> tuple[list[tuple[int | None, int | None]], list[str]]:
     """Clips and pieces of each bucket, and lines about what is left out."""
     if options.data:
-        footage = read_footage(Path(options.data), with_captions)
+        footage = read_footage(options.data, with_captions)
         windows = fit_windows(footage, buckets, Fitting(options.clip_fps, options.max_windows, options.max_crop))
         counts: list[tuple[int | None, int | None]] = [
             (len({each.clip for each in some}), len(some)) for some in windows.of.values()

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -68,7 +67,7 @@ def footage_source(
     options: Training, buckets: tuple[Bucket, ...], validation_clips: int, with_captions: bool = True
 ) -> FootageSource:
     """Reads the folder and fits its clips. Raises UserError for what cannot be used, unless it may be left out."""
-    footage = read_footage(Path(options.data), with_captions)
+    footage = read_footage(options.data, with_captions)
     fitting = Fitting(options.clip_fps, options.max_windows, options.max_crop)
     windows = fit_windows(footage, buckets, fitting)
     if not options.drop_unfit and not options.dry_run:

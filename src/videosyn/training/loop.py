@@ -26,7 +26,7 @@ from videosyn.training.guard import Guard
 from videosyn.training.leaving import leave_when_asked
 from videosyn.training.optimizer import Optimizer
 from videosyn.training.options import Training
-from videosyn.training.parallel import Processes
+from videosyn.training.parallel import CannotSave, Processes, on_all
 from videosyn.training.parts import Batch, parts_of
 from videosyn.training.prefetch import Prefetch
 from videosyn.training.record import Record, write_batch
@@ -54,6 +54,7 @@ class TrainingStep(Protocol, Generic[B]):
 
     def loss(self, batch: B, draws: Draws, progress: float) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """-> the scalar to minimise, a mean over the clips, and figures to log. All noise comes from the draws.
+        Where several processes compute the same clips together, each gives its part, and the parts add up to the mean.
 
         progress: part of the budget that is spent, 0 to 1.
         """
@@ -114,6 +115,7 @@ class _Run(Generic[B]):
         if found is not None:
             elapsed_s = self._continue(*found)
         self.record.begin(self.step)
+        (self.folder / "sheets").mkdir(exist_ok=True)
         saver = ShardedSaver if processes.shards else Saver
         self.saver = saver(self.folder / "checkpoints", options.keep_checkpoints)
         self.budget = Budget(options.max_minutes, options.max_steps, elapsed_s, clock)
@@ -237,9 +239,12 @@ class _Run(Generic[B]):
         folder = self.folder / f"broken-step-{self.step:08d}"
         if self.processes.count > 1:
             folder = folder / f"process-{self.processes.rank}"
-        write_batch(folder, batch, {"step": self.step, "wrong": wrong})
-        self.optimizer.drop()
         message = f"{wrong} at step {self.step}: its batch is in {folder}"
+        try:
+            write_batch(folder, batch, {"step": self.step, "wrong": wrong})
+        except (OSError, SafetensorError) as error:
+            message = f"{wrong} at step {self.step}, whose batch could not be written ({error})"
+        self.optimizer.drop()
         if self.options.on_broken == "skip" and self.guard.num_broken <= self.options.max_broken:
             self.record.line(f"{message}; skipped ({self.guard.num_broken} of at most {self.options.max_broken})")
             return
@@ -281,9 +286,12 @@ class _Run(Generic[B]):
         if self.processes.rank and not self.processes.shards:
             return
         path = self.folder / "sheets" / f"step-{self.step:08d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self.optimizer.averaged(), torch.no_grad():
-            self.model.sheet(path)
+        try:
+            with self.optimizer.averaged(), torch.no_grad():
+                self.model.sheet(path)
+        except OSError as error:  # of the disk: a picture less
+            self.record.line(f"the sample sheet of step {self.step} could not be written ({error})")
+            return
         if path.exists():
             self.record.line(f"step {self.step}  sample sheet {path}")
             self.record.picture(self.step, path)
@@ -296,25 +304,29 @@ class _Run(Generic[B]):
             "num_updates": self.optimizer.num_steps,
             "guard": self.guard.state(),
         }
+        saves = self.processes.shards or self.processes.rank == 0
         try:
-            self.saver.wait()
-        except (OSError, SafetensorError) as error:
+            on_all(self.saver.wait)
+        except CannotSave as error:
             self.record.line(f"the checkpoint before step {self.step} could not be written ({error})")
         try:
-            if self.processes.shards or self.processes.rank == 0:
-                with self.optimizer.averaged(), torch.no_grad():
-                    self.model.save(self.folder / "model")
+            on_all(lambda: self._save_model() if saves else None)
+            if saves:
                 self.saver.save(self.step, self.optimizer.tensors(), scalars)
-                if last:
-                    self.saver.wait()
-                self.record.curve()
-        except (OSError, SafetensorError) as error:
+            if last:
+                on_all(self.saver.wait)
+        except CannotSave as error:
             message = f"cannot save at step {self.step} ({error}); what was saved before stays"
             self.record.line(message)
             if last:
                 raise UserError(f"{message}: free some space and give the same command") from error
             return
         self.record.line(f"step {self.step}  saved")
+
+    def _save_model(self) -> None:
+        with self.optimizer.averaged(), torch.no_grad():
+            self.model.save(self.folder / "model")
+        self.record.curve()
 
 
 def _optimizer(options: Training, step: TrainingStep[Any], processes: Processes) -> Optimizer | ShardedAdamW:

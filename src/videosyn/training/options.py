@@ -97,7 +97,8 @@ class Training:
     wandb: str = ""
     """Also sends the figures to this project of wandb. Empty: does not."""
     data: str = ""
-    """Folder of captioned clips: a curated dataset, any VideoFolder, or *.tar shards. Empty: clips of the world."""
+    """Folder of captioned clips: a curated dataset, any VideoFolder, or *.tar shards; or its fsspec URL, such as
+    s3://bucket/dataset. Empty: clips of the world."""
     clip_fps: float = 0.0
     """Frames a second taken from the clips of `data`; 0: all frames."""
     max_windows: int = 4
@@ -182,6 +183,8 @@ class VAETraining(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.parallel == "fsdp":
+            raise UserError("parallel fsdp divides VDiTs; a VidVAE fits into every process: use ddp")
         self.crop_buckets()
         for name in ("perceptual_weight", "adversarial_weight"):
             if getattr(self, name) < 0:
@@ -206,7 +209,7 @@ class VAETraining(Training):
 
 
 @dataclass(frozen=True)
-class Stage:
+class AnyStage:
     """A part of a run with buckets of its own. What is None is as in the run's other fields."""
 
     name: str
@@ -220,10 +223,17 @@ class Stage:
     muon_lr: float | None = None
     adamw_lr: float | None = None
     warmup_steps: int | None = None
-    image_phase_fraction: float | None = None
     data: str | None = None
     clip_fps: float | None = None
+
+
+@dataclass(frozen=True)
+class Stage(AnyStage):
+    """Of a VDiT's run."""
+
+    image_phase_fraction: float | None = None
     gradient_checkpointing: bool | None = None
+    sequence_parallel: int | None = None
 
 
 @dataclass(frozen=True)
@@ -247,6 +257,9 @@ class DiTTraining(Training):
     """Parts of the run, one after the other, each beginning with the last one's averaged weights: only in the file."""
     text: str = ""
     """Folder or hub id of a T5 encoder, which stays as it is. Empty: a small encoder that is trained along."""
+    sequence_parallel: int = 1
+    """Under torchrun: as many processes compute each clip together, where one alone has not the memory for it. Clips
+    of fewer latent frames than that, such as pictures, are computed one by one, shared by all processes."""
     objective: Literal["flow", "epsilon"] = "flow"
     """flow: velocity of the rectified flow. epsilon: the paper's noise prediction."""
     lora_rank: int = 0
@@ -294,6 +307,10 @@ class DiTTraining(Training):
             raise UserError(f"naming_weight must not be negative, got {self.naming_weight:g}")
         if self.text_steps < 0:
             raise UserError(f"text_steps must not be negative, got {self.text_steps}")
+        if self.sequence_parallel < 1:
+            raise UserError(f"sequence_parallel must be at least 1, got {self.sequence_parallel}")
+        if self.sequence_parallel > 1 and self.naming_weight:
+            raise UserError("naming_weight reads whole clips, which sequence_parallel divides: leave one of them out")
         if self.lora_rank < 0:
             raise UserError(f"lora_rank must not be negative, got {self.lora_rank}")
         if self.lora_rank and not self.init:
@@ -313,13 +330,13 @@ class DiTTraining(Training):
         return staged_runs(self, self.stages)
 
 
-def check_names(stages: Sequence[Any]) -> None:
+def check_names(stages: Sequence[AnyStage]) -> None:
     names = [stage.name for stage in stages]
     if len(set(names)) < len(names) or not all(name and "/" not in name for name in names):
         raise UserError(f"stages need names of their own, without '/', got {', '.join(map(repr, names))}")
 
 
-def staged_runs(run: R, stages: Sequence[Any]) -> list[R]:
+def staged_runs(run: R, stages: Sequence[AnyStage]) -> list[R]:
     """A run for each stage, whose fields that are not None stand instead of the run's; without stages, the run."""
     runs: list[R] = []
     for stage in stages:

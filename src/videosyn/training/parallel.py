@@ -4,24 +4,42 @@
     fsdp   `fully_shard`: every process keeps a part of each tensor, and gathers a block's weights when it computes it
 
 Every process computes its share of the same batch (`dataset.batches.Share`), so the number of processes changes neither
-the order of the data nor, but for rounding, the loss.
+the order of the data nor, but for rounding, the loss. With either, the processes may form teams (`Team`), each of which
+computes its clips together, where one clip is too long for one process.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 
 from videosyn.core.errors import UserError
 from videosyn.dataset.batches import Share
 
 Parallel = Literal["ddp", "fsdp"]
+PATIENCE = timedelta(hours=24)
+"""How long processes wait for each other: one may fill a cache or draw sheets meanwhile. torchrun ends them all at once
+where one has died, so this only bounds a wait for one that hangs."""
+
+
+@dataclass(frozen=True)
+class Team:
+    """Processes that divide the frames and places of their clips among each other (`vdit/sharding.py`)."""
+
+    group: dist.ProcessGroup
+    size: int
+    share: Share
+    """What all of them take of every batch, of as many shares as there are teams."""
 
 
 class Processes:
@@ -38,6 +56,20 @@ class Processes:
     def shards(self) -> bool:
         """Whether models are divided."""
         return self.count > 1 and self.parallel == "fsdp"
+
+    def team(self, size: int) -> Team | None:
+        """This process's team where processes form teams of `size`, neighbours in rank; None for teams of one."""
+        if size == 1:
+            return None
+        if self.count % size:
+            raise UserError(
+                f"sequence_parallel {size} must divide the number of processes, got {self.count}: start them with "
+                f"torchrun --nproc-per-node {size * max(1, round(self.count / size))}"
+            )
+        kind = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        mesh = init_device_mesh(kind, (self.count // size, size), mesh_dim_names=("data", "sequence"))
+        share = Share(mesh.get_local_rank("data"), self.count // size)
+        return Team(mesh.get_group("sequence"), size, share)
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Adds up over the processes, in place."""
@@ -57,6 +89,32 @@ class Processes:
             dist.barrier()
 
 
+class CannotSave(Exception):
+    """What the disk of this or another process refused, on one line."""
+
+
+def on_all(act: Callable[[], object]) -> None:
+    """Calls `act`, on every process; where a disk refuses it on any of them, raises CannotSave on all.
+
+    So none waits for one that gave up. What `act` sends to other processes must come before what may fail.
+    """
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    trouble = ""
+    try:
+        act()
+    except (OSError, SafetensorError) as error:
+        trouble = " ".join(str(error).split()) or type(error).__name__
+    except CheckpointException as error:  # DCP's word for what any process failed at
+        trouble = "; ".join(" ".join(str(each).split()) for each, _ in error.failures.values())
+    told = [trouble]
+    if dist.is_initialized():
+        told = [""] * dist.get_world_size()
+        dist.all_gather_object(told, trouble)
+    if first := next((each for each in told if each), ""):
+        raise CannotSave(first)
+
+
 @contextmanager
 def processes(device: torch.device, parallel: Parallel) -> Iterator[tuple[Processes, torch.device]]:
     """Joins the processes that torchrun started -> them, and this one's device. Leaves them at the end."""
@@ -69,7 +127,7 @@ def processes(device: torch.device, parallel: Parallel) -> Iterator[tuple[Proces
         torch.cuda.set_device(device)
     began = not dist.is_initialized()
     if began:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), parallel), device
     finally:

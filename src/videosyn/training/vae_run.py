@@ -42,7 +42,9 @@ def train_vae(
     decoders = Decoders(options.workers if options.data else 0)
     try:
         clips, held_out, measured = _clips(options, processes, device, decoders)
-        outcome = train(options, VAEStep(options, vae, clips, held_out), clock, processes)
+        step = VAEStep(options, vae, clips, held_out)
+        step.check_shared_by(processes.count)
+        outcome = train(options, step, clock, processes)
         model = Path(options.out) / "model"
         if outcome == "finished" and processes.rank == 0 and not load_vae(model).config.latents_std:
             how = {"fps": options.fps, "device": str(device), "dtype": options.dtype}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from videosyn.core.model_folder import save_module
-from videosyn.dataset.batches import ClipBatch, Share, batch_sizes
+from videosyn.dataset.batches import ClipBatch, Share, batch_sizes, check_shared
 from videosyn.dataset.buckets import Bucket, parse_buckets
 from videosyn.dataset.footage_batches import FootageBatch, FramesFromFiles
 from videosyn.dataset.latent_cache import video_from_frames
@@ -53,6 +53,11 @@ class VAEStep:
             self.rival = PatchDiscriminator(options.discriminator_width).to(self.device, self.dtype)
         self._early = self._mix(parse_buckets(options.crops))
         self._late = self._mix(parse_buckets(options.late_crops))
+
+    def check_shared_by(self, processes: int) -> None:
+        """A UserError where so many processes cannot share a batch of each bucket."""
+        for crops, sizes in (self._early, self._late):
+            check_shared(crops, sizes, lambda _: processes)
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The VidVAE's, and those of its discriminator, which learns in the same step and is not saved with it."""

@@ -6,18 +6,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from videosyn.vdit import cost
 from videosyn.vdit.embeddings import Rope
 
-SHORT = 256 * 256
-"""On CPUs, up to this many scores a head, plain products beat the fused kernel, which is slow backward."""
+
+def works_in_place(x: Tensor) -> bool:
+    """Whether what is made on the way may be written over: not where gradients or torch's compiler follow."""
+    return x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """Softmax attention. q (B, H, N, D), k and v (B, H, M, D), bias (B, 1, 1, M) or None -> (B, H, N, D)."""
-    if q.device.type == "cpu" and q.shape[-2] * k.shape[-2] <= SHORT:
+    if q.device.type == "cpu" and q.shape[-2] * k.shape[-2] <= cost.SHORT:
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         if bias is not None:
             scores = scores + bias
+        if works_in_place(scores):  # memory that is there already costs no page faults
+            return torch.softmax(scores, dim=-1, out=scores) @ v
         return scores.softmax(dim=-1) @ v
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
@@ -31,8 +36,13 @@ class HeadNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(head_width)) if kind != "none" else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (..., D). Written over, where `works_in_place`."""
         if self.weight is None:
             return x
+        if self.kind == "rms" and works_in_place(x):  # torch takes six passes on CPUs, this three
+            size = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+            inverse = size.square_().div_(x.shape[-1]).add_(1e-6).rsqrt_()
+            return x.mul_(inverse.to(x.dtype)).mul_(self.weight)
         norm = F.rms_norm if self.kind == "rms" else F.layer_norm
         return norm(x, self.weight.shape, self.weight, eps=1e-6)
 
@@ -52,7 +62,10 @@ class SelfAttention(nn.Module):
         nn.init.zeros_(self.proj.bias)
 
     def forward(self, x: Tensor, rope: Rope | None = None) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, H, N, D)
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (3, B, H, N, D)
+        if works_in_place(qkv):
+            qkv = qkv.contiguous()  # once for norms and products, which would each copy
+        q, k, v = qkv
         if rope is None:
             q, k = self.q_norm(q), self.k_norm(k)
         elif self.rope_first:

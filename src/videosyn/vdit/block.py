@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from videosyn.vdit import cost
 from videosyn.vdit.attention import CrossAttention, SelfAttention
 from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.embeddings import Rope
 from videosyn.vdit.sharding import Sharding
-
-TOKENS_AT_ONCE = 2048
-"""Tokens that go through a branch at once on CPUs, in whole frames or places."""
-
 
 _FUSED = (
     torch.ops.mkldnn._linear_pointwise
@@ -28,7 +25,10 @@ _FUSED = (
 
 def modulated_norm(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Layer norm without weights, then * (1 + scale) + shift. Tokens (B, t, S, C), the rest (B, 1 or t, 1, C)."""
-    return torch.addcmul(shift, F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6), 1 + scale)
+    normal = F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6)
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return torch.addcmul(shift, normal, 1 + scale)
+    return torch.addcmul(shift, normal, 1 + scale, out=normal)
 
 
 class FeedForward(nn.Module):
@@ -45,7 +45,10 @@ class FeedForward(nn.Module):
         plain = plain or self.fc1.weight.dtype != x.dtype or bool(self.fc1._forward_pre_hooks)
         if _FUSED is not None and x.device.type == "cpu" and x.dtype == torch.bfloat16 and not plain:
             return self.fc2(_FUSED(x, self.fc1.weight, self.fc1.bias, "gelu", [], self.approximate))
-        return self.fc2(F.gelu(self.fc1(x), approximate=self.approximate))
+        middle = self.fc1(x)  # (..., M)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self.fc2(F.gelu(middle, approximate=self.approximate))
+        return self.fc2(torch.ops.aten.gelu.out(middle, approximate=self.approximate, out=middle))
 
 
 class Block(nn.Module):
@@ -84,7 +87,7 @@ class Block(nn.Module):
 
         def spatial(x: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
             y = rearrange(modulated_norm(x, shift, scale), "b t s c -> (b t) s c")
-            return torch.addcmul(x, gate, self.spatial_attention(y).view_as(x))
+            return _add(x, gate, self.spatial_attention(y).view_as(x))
 
         def temporal(x: Tensor) -> Tensor:
             y = modulated_norm(x, temporal_shift, temporal_scale)
@@ -94,33 +97,53 @@ class Block(nn.Module):
             y = self.temporal_attention(y, rope)
             y = rearrange(y, "(b s) t c -> b t s c", b=batch)
             y = y if sharding is None else sharding.to_frames(y)
-            return torch.addcmul(x, temporal_gate, y)
+            return _add(x, temporal_gate, y)
 
         def cross_and_mlp(x: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
             y = rearrange(x, "b t s c -> b (t s) c")
-            x = x + self.cross_attention(y, keys_values, bias).view_as(x)
-            return torch.addcmul(x, gate, self.mlp(modulated_norm(x, shift, scale)))
+            x = _add(x, None, self.cross_attention(y, keys_values, bias).view_as(x))
+            return _add(x, gate, self.mlp(modulated_norm(x, shift, scale)))
 
         keys_values = self.cross_attention.read(text)
+        tokens = tokens if torch.is_grad_enabled() else tokens.clone()  # from here on written over
         tokens = in_parts(spatial, 1, tokens, shift, scale, gate)
         tokens = in_parts(temporal, 2, tokens) if sharding is None else temporal(tokens)
         return in_parts(cross_and_mlp, 1, tokens, mlp_shift, mlp_scale, mlp_gate)
 
 
+def _add(x: Tensor, gate: Tensor | None, y: Tensor) -> Tensor:
+    """x + gate * y; without gradients x becomes that sum."""
+    if torch.is_grad_enabled():
+        return x + y if gate is None else torch.addcmul(x, gate, y)
+    return x.add_(y) if gate is None else x.addcmul_(gate, y)
+
+
 def in_parts(branch: Callable[..., Tensor], axis: int, tokens: Tensor, *modulation: Tensor) -> Tensor:
     """branch(tokens, *modulation) for a branch that treats frames (axis 1) or places (axis 2) by themselves.
 
-    On CPUs and without gradients a few at a time, so that what a branch makes on its way stays in the caches and needs
-    no new memory. Tokens (B, t, S, C); modulation (B, 1 or t, 1, C).
+    Without gradients a few at a time, written over by the branch, so that nothing of the film's size is made on the
+    way. Tokens (B, t, S, C); modulation (B, 1 or t, 1, C).
     """
-    batch, num_frames, num_places, _ = tokens.shape
-    at_once = max(1, TOKENS_AT_ONCE // (batch * (num_places if axis == 1 else num_frames)))
-    if tokens.device.type != "cpu" or torch.is_grad_enabled() or at_once >= tokens.shape[axis]:
+    if torch.is_grad_enabled():
         return branch(tokens, *modulation)
-    at_once = -(-tokens.shape[axis] // -(-tokens.shape[axis] // at_once))  # as many parts, of even sizes
-    found = torch.empty_like(tokens, memory_format=torch.contiguous_format)
-    for start in range(0, tokens.shape[axis], at_once):
-        count = min(at_once, tokens.shape[axis] - start)
-        its_modulation = [each if each.shape[axis] == 1 else each.narrow(axis, start, count) for each in modulation]
-        found.narrow(axis, start, count).copy_(branch(tokens.narrow(axis, start, count), *its_modulation))
-    return found
+    for part in _parts(axis, tokens, *modulation):
+        branch(*part)
+    return tokens
+
+
+def joined_parts(function: Callable[..., Tensor], tokens: Tensor, *modulation: Tensor) -> Tensor:
+    """function(tokens, *modulation) of a function that treats frames by themselves, a few at a time as above."""
+    if torch.is_grad_enabled():
+        return function(tokens, *modulation)
+    return torch.cat([function(*part) for part in _parts(1, tokens, *modulation)], 1)
+
+
+def _parts(axis: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tokens and their modulation, divided as evenly as can be; what is the same for all (size 1) stays."""
+    tokens = tensors[0]
+    size, per_slice = tokens.shape[axis], tokens.shape[0] * tokens.shape[3 - axis]
+    most = cost.TOKENS_AT_ONCE.get(tokens.device.type, cost.MOST_TOKENS_AT_ONCE)
+    at_once = -(-size // cost.number_of_parts(size, per_slice, most))
+    for start in range(0, size, at_once):
+        count = min(at_once, size - start)
+        yield tuple(x if x.shape[axis] != size else x.narrow(axis, start, count) for x in tensors)

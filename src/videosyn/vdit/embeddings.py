@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 FREQUENCY_WIDTH = 256
@@ -39,10 +40,11 @@ class ScalarEmbedder(nn.Module):
         return self.fc2(F.silu(self.fc1(sinusoids(numbers).to(self.fc1.weight.dtype))))
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)  # what generation caches, training may meet later
-def spatial_positions(rows: int, columns: int, width: int, scale: float, device: torch.device) -> Tensor:
-    """2-D sin-cos positions of a grid of tokens: (rows * columns, width), float32.
+def spatial_positions(
+    rows: int, columns: int, width: int, scale: float | Tensor, device: torch.device | None = None
+) -> Tensor:
+    """2-D sin-cos positions of a grid of tokens: (rows * columns, width), or (B, rows * columns, width) for scales
+    (B,), float32.
 
     The first half of the channels tells the column, the second the row, each as sines, then cosines. The grid is
     stretched to a square of the same number of tokens and divided by `scale` (size in pixels / base size), so that
@@ -51,18 +53,18 @@ def spatial_positions(rows: int, columns: int, width: int, scale: float, device:
     base = round(math.sqrt(rows * columns))
     frequencies = 1.0 / MAX_PERIOD ** (torch.arange(0, width // 2, 2, device=device) / (width // 2))
 
-    def along(count: int) -> Tensor:  # (count, width / 2)
-        places = torch.arange(count, device=device) * (base / count / scale)
-        angles = places[:, None] * frequencies
+    def along(count: int) -> Tensor:  # (count, width / 2), or (B, count, width / 2)
+        pace = base / count / scale
+        pace = pace[:, None] if isinstance(pace, Tensor) else pace
+        angles = (torch.arange(count, device=device) * pace)[..., None] * frequencies
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
-    by_row = along(rows)[:, None].expand(-1, columns, -1)
-    by_column = along(columns)[None].expand(rows, -1, -1)
-    return rearrange(torch.cat([by_column, by_row], dim=-1), "h w c -> (h w) c")
+    by_row, by_column = along(rows), along(columns)
+    by_row = by_row[..., :, None, :].expand(*by_row.shape[:-1], columns, -1)
+    by_column = by_column[..., None, :, :].expand_as(by_row)
+    return torch.cat([by_column, by_row], dim=-1).flatten(-3, -2)
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
 def frame_positions(num_frames: int, width: int, device: torch.device) -> Tensor:
     """Sin-cos positions of latent frames: (num_frames, width), float32.
 
@@ -105,3 +107,14 @@ class Rope:
     def __call__(self, x: Tensor) -> Tensor:
         """x (..., places, D) -> the same shape, turned."""
         return torch.addcmul(x * self.cos, x @ self.swap, self.sin)
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what generation keeps, training may meet later
+def _kept(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    return function(*arguments)
+
+
+def kept(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """What a function of positions gives, kept from call to call. torch's compiler keeps it by itself."""
+    return function(*arguments) if torch.compiler.is_compiling() else _kept(function, *arguments)

@@ -9,9 +9,16 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from videosyn.core.errors import UserError
-from videosyn.vdit.block import Block, FeedForward, modulated_norm
+from videosyn.vdit.block import Block, FeedForward, joined_parts, modulated_norm
 from videosyn.vdit.config import VDiTConfig
-from videosyn.vdit.embeddings import Rope, ScalarEmbedder, frame_positions, rope_frequencies, spatial_positions
+from videosyn.vdit.embeddings import (
+    Rope,
+    ScalarEmbedder,
+    frame_positions,
+    kept,
+    rope_frequencies,
+    spatial_positions,
+)
 from videosyn.vdit.sharding import Sharding
 
 
@@ -71,18 +78,18 @@ class VDiT(nn.Module):
         batch, _, num_frames, height, width = latents.shape
         rows, columns = height // config.patch_size, width // config.patch_size
         dtype = self.final.weight.dtype
+        tokens = self._patchify(latents.to(dtype))  # (B, t, S, C)
         if height_width is None:
             height_width = latents.new_tensor([[height, width]]).float() * config.space_factor
             height_width = height_width.expand(batch, 2)
-            area_px = height * width * config.space_factor**2
+            scale = (height * width) ** 0.5 * config.space_factor / config.base_size_px
+            positions = kept(spatial_positions, rows, columns, config.width, scale, latents.device)  # (S, C)
         else:
-            area_px = height_width[0].prod().item()
-
-        tokens = self._patchify(latents.to(dtype))  # (B, t, S, C)
-        scale = area_px**0.5 / config.base_size_px
-        tokens = tokens + spatial_positions(rows, columns, config.width, scale, latents.device).to(dtype)
+            scale = height_width.float().prod(1).sqrt() / config.base_size_px
+            positions = spatial_positions(rows, columns, config.width, scale, latents.device)[:, None]  # (B, 1, S, C)
+        tokens = tokens + positions.to(dtype)
         if config.frame_positions:
-            tokens = tokens + frame_positions(num_frames, config.width, latents.device).to(dtype)[:, None]
+            tokens = tokens + kept(frame_positions, num_frames, config.width, latents.device).to(dtype)[:, None]
 
         time = self.time_embedder(timestep.view(batch, -1))  # (B, 1 or t, C)
         spatial_condition = time + self._size_condition(height_width, time)
@@ -105,11 +112,12 @@ class VDiT(nn.Module):
             tokens = sharding.gather(tokens)
 
         if config.legacy_stdit2:
-            tokens = self._legacy_final_norm(tokens, timestep.view(batch, -1), height_width)
+            patches = self.final(self._legacy_final_norm(tokens, timestep.view(batch, -1), height_width))
         else:
-            tokens = self._final_norm(tokens, spatial_condition)
+            shift, scale = (self.final_table + spatial_condition[:, :, None, None]).unbind(dim=-2)
+            patches = joined_parts(lambda *part: self.final(modulated_norm(*part)), tokens, shift, scale)
         return rearrange(
-            self.final(tokens),
+            patches,
             "b t (h w) (p q z) -> b z t (h p) (w q)",
             h=rows,
             p=config.patch_size,

@@ -2,10 +2,15 @@
 
 Everything but temporal attention looks at one frame at a time, so each process holds some frames, whole. For temporal
 attention the processes exchange (all to all), so that each holds some places in all frames, and exchange back. The
-result is that of one process. Sampling only: gradients do not cross the exchange.
+result is that of one process.
+
+Gradients cross the exchange, too. Every process must go back from the same loss, divided by the number of processes:
+then the sum of what each finds for a weight is what one process finds.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -46,8 +51,7 @@ class Sharding:
         """Own frames (B, t', S, C) -> all frames (B, t, S, C), on every process."""
         most = max(self.frames)
         padded = torch.cat([x, x.new_zeros(x.shape[0], most - x.shape[1], *x.shape[2:])], 1).contiguous()
-        parts = [torch.empty_like(padded) for _ in range(self.size)]
-        dist.all_gather(parts, padded, self.group)
+        parts = _Gather.apply(padded, self.group)
         return torch.cat([part[:, :frames] for part, frames in zip(parts, self.frames)], 1)
 
     def _exchange(self, parts: list[Tensor], shapes: list[tuple[int, int]]) -> list[Tensor]:
@@ -55,12 +59,43 @@ class Sharding:
         batch, channels = parts[0].shape[0], parts[0].shape[3]
         sent = torch.cat([part.reshape(-1) for part in parts])
         sizes = [batch * frames * places * channels for frames, places in shapes]
-        received = sent.new_empty(sum(sizes))
-        dist.all_to_all_single(received, sent, sizes, [part.numel() for part in parts], self.group)
+        received = _AllToAll.apply(sent, [part.numel() for part in parts], sizes, self.group)
         return [
             flat.view(batch, frames, places, channels)
             for flat, (frames, places) in zip(received.split(sizes), shapes, strict=True)
         ]
+
+
+class _AllToAll(torch.autograd.Function):
+    """Pieces of a flat tensor, one for each process, for the pieces that these have for this one; backwards, back."""
+
+    @staticmethod
+    def forward(ctx: Any, sent: Tensor, sizes: list[int], received_sizes: list[int], group: dist.ProcessGroup) -> Any:
+        ctx.sizes, ctx.received_sizes, ctx.group = sizes, received_sizes, group
+        received = sent.new_empty(sum(received_sizes))
+        dist.all_to_all_single(received, sent, received_sizes, sizes, group)
+        return received
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        gradient = gradients[0].contiguous()
+        return _AllToAll.apply(gradient, ctx.received_sizes, ctx.sizes, ctx.group), None, None, None
+
+
+class _Gather(torch.autograd.Function):
+    """A tensor -> those of all processes, (processes, ...)."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, group: dist.ProcessGroup) -> Any:
+        ctx.rank, ctx.size = dist.get_rank(group), dist.get_world_size(group)
+        parts = own.new_empty(ctx.size, *own.shape)
+        dist.all_gather(list(parts.unbind(0)), own, group)
+        return parts
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        """The sum over the processes, whose losses are the same: this one's part so many times, without asking."""
+        return gradients[0][ctx.rank] * ctx.size, None
 
 
 def _shares(count: int, parts: int) -> list[int]:

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from videosyn.vidvae.causal import NUMBERS_AT_ONCE, CausalConv3d, CausalState, TimePool, as_frames
+from videosyn.vidvae.causal import CausalConv3d, CausalState, TimePool, as_frames
 from videosyn.vidvae.config import VidVAEConfig
+from videosyn.vidvae.cost import NUMBERS_AT_ONCE
 from videosyn.vidvae.scratch import SCRATCH
 from videosyn.vidvae.upsampling import UpsamplingConv
 
@@ -50,7 +51,11 @@ def active(norm: nn.Module, x: Tensor, room: int) -> tuple[Tensor, int]:
     step = max(1, NUMBERS_AT_ONCE // (batch * channels * height * width))
     for start in range(0, num_frames, step):
         frames = norm(x[:, :, start : start + step])
-        torch.ops.aten.silu.out(frames, out=y[:, :, room + start : room + start + frames.shape[2]])
+        place = y[:, :, room + start : room + start + frames.shape[2]]
+        if torch.compiler.is_compiling():  # which knows no `out` between other frames, and writes there itself
+            place.copy_(F.silu(frames))
+        else:
+            torch.ops.aten.silu.out(frames, out=place)
     return y, room
 
 

@@ -15,10 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from videosyn.vidvae import winograd
-
-NUMBERS_AT_ONCE = 2**21
-"""Numbers that are made on the way at once: few enough that the C runtime hands the same memory out again, while pages
-new to the process would have to be cleared first."""
+from videosyn.vidvae.cost import NUMBERS_AT_ONCE
 
 
 class CausalState:
@@ -107,7 +104,8 @@ def conv3d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ..
     """A Conv3d without padding in time, by the way that is fastest on the device, for the type and width at hand."""
     if x.device.type == "cpu":
         fp32 = x.dtype == torch.float32
-        if fp32 and padding == 1 and not torch.is_grad_enabled() and winograd.pays(x, weight, stride):
+        plain = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        if fp32 and padding == 1 and not plain and winograd.pays(x, weight, stride):
             return winograd.conv3d_by_tiles(x, weight, bias)
         wide = weight.shape[1] >= 512  # from here on bf16, too, gains: weights of one tap stay in the caches
         if weight.shape[2] > 1 and (fp32 or wide):

@@ -8,12 +8,15 @@ video of one frame, and a long video in pieces gives what the whole gives. Next 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from videosyn.core.errors import UserError
 from videosyn.core.shapes import check_num_frames, check_size
+from videosyn.vidvae import cost
 from videosyn.vidvae.blocks import (
     FrameAttention,
     PoolDown,
@@ -28,12 +31,6 @@ from videosyn.vidvae.causal import CausalConv3d, CausalState
 from videosyn.vidvae.config import VidVAEConfig
 from videosyn.vidvae.posterior import Posterior
 from videosyn.vidvae.streaming import decode_stream, encode_stream, split_frames
-
-PIECE_NUMBERS = {"cpu": 2**23}
-"""Numbers (batch x frames x height x width x channels) at the finest scale that pass through at once, by device: on
-CPUs as many as memory hands out again without clearing it."""
-MOST_PIECE_NUMBERS = 2**29
-"""The same on other devices: 4 frames of 720p at the paper's size."""
 
 
 class Middle(nn.Module):
@@ -58,8 +55,14 @@ class Scale(nn.Module):
         self.step = step
 
     def forward(self, x: Tensor, state: CausalState | None) -> Tensor:
+        return self.next_scale(self.through_blocks(x, state), state)
+
+    def through_blocks(self, x: Tensor, state: CausalState | None) -> Tensor:
         for block in self.blocks:
             x = block(x, state)
+        return x
+
+    def next_scale(self, x: Tensor, state: CausalState | None) -> Tensor:
         return x if self.step is None else self.step(x, state)
 
 
@@ -111,7 +114,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: VidVAEConfig):
         super().__init__()
-        self.patch_size = config.patch_size
+        self.config, self.patch_size = config, config.patch_size
         widths, coarsest = config.decoder_widths, len(config.decoder_widths) - 1
         self.post_quant_conv = nn.Conv3d(config.latent_channels, config.latent_channels, 1)
         width = widths[-1]
@@ -139,11 +142,32 @@ class Decoder(nn.Module):
         x = self.conv_in(self.post_quant_conv(_channels_last(raw)), state)  # (B, C, t, h, w)
         if self.middle is not None:
             x = self.middle(x, state)
-        for scale in self.scales:
-            x = scale(x, state)  # at last (B, C, T, H/p, W/p)
-        x, room = active(self.norm_out, x, self.conv_out.room)
-        x = self.conv_out(x, state, room)
+        for scale in self.scales[:-2]:
+            x = scale(x, state)
+        if self.before_finest is not None:
+            x = self.before_finest.through_blocks(x, state)
+        if torch.is_grad_enabled() or self.before_finest is None:
+            x = self._finest(x, state)
+        else:  # causal: parts with a state give what the whole gives
+            state = CausalState() if state is None else state
+            batch, height, width = x.shape[0], x.shape[3], x.shape[4]
+            at_once = cost.finest_frames(self.config, batch, height, width, x.element_size(), x.device.type)
+            x = torch.cat([self._finest(part, state) for part in x.split(at_once, 2)], 2)
         return rearrange(x, "b (c p q) t h w -> b c t (h p) (w q)", p=patch, q=patch)  # (B, 3, T, H, W)
+
+    @property
+    def before_finest(self) -> Scale | None:
+        """The last scale but one, where there is one: its step up goes with the finest scale, part by part."""
+        scales = [scale for scale in self.scales if isinstance(scale, Scale)]
+        return scales[-2] if len(scales) > 1 else None
+
+    def _finest(self, x: Tensor, state: CausalState | None) -> Tensor:
+        """The next to finest scale's result (B, C, T', H', W') -> (B, 3pp, T, H/p, W/p)."""
+        if self.before_finest is not None:
+            x = self.before_finest.next_scale(x, state)  # (B, C, T, H/p, W/p)
+        x = self.scales[-1](x, state)
+        x, room = active(self.norm_out, x, self.conv_out.room)
+        return self.conv_out(x, state, room)
 
 
 class VidVAE(nn.Module):
@@ -173,7 +197,7 @@ class VidVAE(nn.Module):
         """Pixels (batch x frames x height x width) that are best encoded or decoded at once where the model lies."""
         parameter = self.decoder.conv_in.weight
         width = max(1, self.config.decoder_widths[0] // self.config.patch_size**2)
-        return PIECE_NUMBERS.get(parameter.device.type, MOST_PIECE_NUMBERS) // width
+        return cost.PIECE_NUMBERS.get(parameter.device.type, cost.MOST_PIECE_NUMBERS) // width
 
     def posterior(self, video: Tensor) -> Posterior:
         """video (B, 3, T, H, W) in [-1, 1] -> the Gaussian over raw latents (B, Z, t, h, w).
@@ -207,10 +231,13 @@ class VidVAE(nn.Module):
         Videos of more than `frames_per_piece` frames go through in pieces, as in `encode`.
         Raises UserError for latents of other channels.
         """
+        return torch.cat(list(self.decode_pieces(latents, frames_per_piece)), 2)
+
+    def decode_pieces(self, latents: Tensor, frames_per_piece: int | None = None) -> Iterator[Tensor]:
+        """The same, a piece (B, 3, n, H, W) at a time, so that the video need not be there as a whole."""
         self.check_latents(latents)
         frames = frames_per_piece or self._frames_per_piece(latents, self.space_factor)
-        pieces = split_frames(latents, max(1, frames // self.time_factor))
-        return torch.cat(list(decode_stream(self, pieces)), 2)
+        return decode_stream(self, split_frames(latents, max(1, frames // self.time_factor)))
 
     def decode_raw(self, raw: Tensor, state: CausalState | None = None) -> Tensor:
         """raw latents (B, Z, t, h, w) -> video (B, 3, T, H, W); with `state`, a piece of it."""

@@ -79,24 +79,30 @@ def encode_tiled(vae: VidVAE, video: Tensor, tiling: Tiling, frames_per_piece: i
     vae.check_video(video)
     unit = vae.space_factor
     size = (video.shape[3] // unit, video.shape[4] // unit)
-    return _blended(
+    parts = (
         (tile, 1, encode_stream(vae, tile.cut(video, unit).split(frames_per_piece, 2)))
         for tile in _tiles(*size, tiling, unit)
-    ).to(video.dtype)
+    )
+    return _blended(parts, 1 + (video.shape[2] - 1) // vae.time_factor, video.device).to(video.dtype)
 
 
-def decode_tiled(vae: VidVAE, latents: Tensor, tiling: Tiling, frames_per_piece: int = 1) -> Tensor:
+def decode_tiled(
+    vae: VidVAE, latents: Tensor, tiling: Tiling, frames_per_piece: int = 1, device: torch.device | None = None
+) -> Tensor:
     """normalised latents (B, Z, t, h, w) -> video (B, 3, T, H, W).
 
     One tile after the other, each through all of time in pieces of so many latent frames: beside the video, memory
-    is that of one tile's piece and of what one tile carries through time.
+    is that of one tile's piece and of what one tile carries through time. device: where the video is put together,
+    which takes 12 bytes a pixel; by default where the latents are.
     """
     vae.check_latents(latents)
     unit = vae.space_factor
-    return _blended(
+    parts = (
         (tile, unit, decode_stream(vae, tile.cut(latents, 1).split(frames_per_piece, 2)))
         for tile in _tiles(latents.shape[3], latents.shape[4], tiling, unit)
-    ).to(latents.dtype)
+    )
+    num_frames = 1 + (latents.shape[2] - 1) * vae.time_factor
+    return _blended(parts, num_frames, device or latents.device).to(latents.dtype)
 
 
 def shared_pixels(height: int, width: int, tiling: Tiling, space_factor: int) -> Tensor:
@@ -107,18 +113,22 @@ def shared_pixels(height: int, width: int, tiling: Tiling, space_factor: int) ->
     return count > 1
 
 
-def _blended(parts: Iterable[tuple[_Tile, int, Iterable[Tensor]]]) -> Tensor:
-    """Tiles, each with its unit and its pieces (B, C, n, rows, columns) -> (B, C, T, H, W), float32."""
+def _blended(parts: Iterable[tuple[_Tile, int, Iterable[Tensor]]], num_frames: int, device: torch.device) -> Tensor:
+    """Tiles, each with its unit and its pieces (B, C, n, rows, columns) -> (B, C, num_frames, H, W), float32."""
     total = weights = torch.zeros(())
     for tile, unit, pieces in parts:
-        part = torch.cat(list(pieces), 2)
-        if total.ndim == 0:
-            size = (tile.frame[0] * unit, tile.frame[1] * unit)
-            total = part.new_zeros((*part.shape[:3], *size), dtype=torch.float32)
-            weights = part.new_zeros(size, dtype=torch.float32)
-        weight = tile.weight(unit, part)
-        tile.cut(total, unit).addcmul_(part.float(), weight)
-        tile.cut(weights, unit).add_(weight)
+        start = 0
+        for piece in pieces:
+            if total.ndim == 0:
+                size = (tile.frame[0] * unit, tile.frame[1] * unit)
+                total = torch.zeros(*piece.shape[:2], num_frames, *size, device=device)
+                weights = torch.zeros(size, device=device)
+            weight = tile.weight(unit, total)
+            place = tile.cut(total, unit)[:, :, start : start + piece.shape[2]]
+            place.addcmul_(piece.to(device, torch.float32), weight)
+            if start == 0:
+                tile.cut(weights, unit).add_(weight)
+            start += piece.shape[2]
     return total.div_(weights)
 
 

@@ -8,7 +8,7 @@ frame repeated stays the border in time. Next on the path: `model.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 
 import torch
@@ -39,7 +39,10 @@ class UpsamplingConv(CausalConv3d):
         x = torch.cat([past, x], 2)  # (B, C, past + T, H, W)
         if state is not None:
             state.keep(self, x, num_past)
-        kernels = self._sums() if state is None else state.made(self, self._sums)
+        # Kept in low precision, where making them would cost up to a tenth of the time. In fp32 it is hardly to be
+        # noticed, and they would take twice the memory of the weights and more.
+        kept = state if x.dtype != torch.float32 else None
+        kernels = self._sums() if kept is None else kept.made(self, lambda: list(self._sums()))
         phases = self._phases(x, kernels, begins)
         if torch.is_grad_enabled():
             return _stacked([phase for _, phase in phases], begins)
@@ -50,7 +53,9 @@ class UpsamplingConv(CausalConv3d):
             y[:, :, frame :: 2 if self.time else 1, row::2, column::2] = phase
         return y
 
-    def _phases(self, x: Tensor, kernels: list[Tensor], begins: bool) -> Iterator[tuple[tuple[int, int, int], Tensor]]:
+    def _phases(
+        self, x: Tensor, kernels: Iterable[Tensor], begins: bool
+    ) -> Iterator[tuple[tuple[int, int, int], Tensor]]:
         """x with its past -> first frame, row and column of each phase, and the phase (B, O, T', H, W)."""
         height, width = x.shape[3:]
         next_kernel = iter(kernels)
@@ -63,16 +68,14 @@ class UpsamplingConv(CausalConv3d):
                     phase = conv3d(frames, kernel, self.bias, (1, 1, 1), 1)  # (B, O, T', H + 1, W + 1)
                     yield (frame, row, column), phase[..., row : row + height, column : column + width]
 
-    def _sums(self) -> list[Tensor]:
-        """The phases' kernels (O, C, 2 or 3, 2, 2), by time, row, column."""
-        kernels = []
+    def _sums(self) -> Iterator[Tensor]:
+        """The phases' kernels (O, C, 2 or 3, 2, 2), by time, row, column. Each made when it is its turn."""
         for late in (False, True) if self.time else (None,):
             whole = self.weight.float()  # summed as such: bf16 would round on the way
             by_time = whole if late is None else _pair(whole, 2, first_alone=late)
             for row, column in product((True, False), repeat=2):
                 kernel = _pair(_pair(by_time, 3, row), 4, column).to(self.weight.dtype)
-                kernels.append(kernel.contiguous(memory_format=torch.channels_last_3d))
-        return kernels
+                yield kernel.contiguous(memory_format=torch.channels_last_3d)
 
 
 def _pair(kernel: Tensor, axis: int, first_alone: bool) -> Tensor:

@@ -2,7 +2,7 @@
 
 A tile of 6 x 6 inputs gives 4 x 4 outputs by 36 products for each pair of channels instead of 144: inputs, kernels and
 results change their basis by fixed matrices (Lavin and Gray 2015, arXiv 1509.09308, section 4). The points of the
-bases are chosen for accuracy: twice the rounding error of the plain sum, about 1e-6 of the values.
+bases are chosen for accuracy: two to five times the rounding error of the plain sum, about 1e-6 of the values.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from videosyn.vidvae.cost import FEWEST_TILED_CHANNELS, FEWEST_TILED_PIXELS, NUMBERS_AT_ONCE
 from videosyn.vidvae.scratch import SCRATCH
 
 OUT, KERNEL = 4, 3  # outputs and taps a side
 SIDE = OUT + KERNEL - 1
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity
-NUMBERS_AT_ONCE = 2**21
-"""Numbers of a strip of tiles: few enough that the C runtime hands the same memory out again."""
 
 
 def pays(x: Tensor, weight: Tensor, stride: tuple[int, ...]) -> bool:
     """Whether there are pixels enough for the kernels' change of basis, and channels enough for the inputs'."""
     suits = weight.shape[3:] == (KERNEL, KERNEL) and tuple(stride) == (1, 1, 1)
     num_pixels = (x.shape[2] - weight.shape[2] + 1) * x.shape[3] * x.shape[4]
-    return suits and num_pixels >= 4096 and min(weight.shape[:2]) >= 64
+    return suits and num_pixels >= FEWEST_TILED_PIXELS and min(weight.shape[:2]) >= FEWEST_TILED_CHANNELS
 
 
 def conv3d_by_tiles(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -6,10 +6,12 @@ A captioner that is trained on it gives one answer to a clip, and a parser finds
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from videosyn.world.clauses import Voice, noun, verb_phrase
 from videosyn.world.parsed import NamedThing, Parsed
+from videosyn.world.parser import parse
 from videosyn.world.scene import Scene, Thing
 from videosyn.world.vocabulary import CAMERAS, LIGHTS, RELATIONS, SCENES
 
@@ -45,6 +47,18 @@ def say_dense(scene: Scene, num_frames: int = 17) -> tuple[str, Parsed]:
 def dense_caption(scene: Scene, num_frames: int = 17) -> str:
     """The text of `say_dense`."""
     return say_dense(scene, num_frames)[0]
+
+
+def read_dense(text: str, num_frames: int = 17) -> Parsed:
+    """All that a dense caption tells: of a film, things of which no motion is said rest, or run into each other."""
+    said = parse(text)
+    if num_frames == 1:
+        return said
+    unsaid = ("right", "left") if said.relation == "collides with" else ("rests",) * said.count
+    things = tuple(
+        replace(thing, motion=thing.motion or motion) for thing, motion in zip(said.things, unsaid, strict=False)
+    )
+    return replace(said, things=things + said.things[len(things) :])
 
 
 def _things(scene: Scene, film: bool) -> tuple[str, tuple[NamedThing, ...], str | None]:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -42,17 +44,30 @@ def named_cells(scene: Scene, num_frames: int, height: int, width: int, fps: flo
     there is none. A single image has no motions. Frames are grouped as the VidVAE does: the first alone, then four by
     four.
     """
+    groups = [(frame + 3) // 4 for frame in range(num_frames)]
+    return _cells(scene, num_frames, height, width, fps, cell_px, groups)
+
+
+def frame_cells(scene: Scene, num_frames: int, height: int, width: int, fps: float, cell_px: int) -> Tensor:
+    """The same for each frame by itself: uint8 (3, T, h, w)."""
+    return _cells(scene, num_frames, height, width, fps, cell_px, range(num_frames))
+
+
+def _cells(
+    scene: Scene, num_frames: int, height: int, width: int, fps: float, cell_px: int, groups: Sequence[int]
+) -> Tensor:
+    """groups: the place along time in the result of each frame."""
     view = View(height, width)
     cameras, poses = lay_out(scene, view, num_frames, fps)
-    cells = torch.zeros(3, 1 + (num_frames - 1) // 4, height // cell_px, width // cell_px, dtype=torch.uint8)
+    cells = torch.zeros(3, groups[-1] + 1, height // cell_px, width // cell_px, dtype=torch.uint8)
     for index in sorted(range(len(scene.things)), key=lambda index: -scene.things[index].depth):
         thing = scene.things[index]
         motion = 1 + list(MOTIONS).index(thing.motion) if num_frames > 1 else 0
         names = torch.tensor([1 + list(KINDS).index(thing.kind), 1 + list(COLOURS).index(thing.colour), motion])
-        for frame, (pose, camera) in enumerate(zip(poses[index], cameras)):
+        for group, pose, camera in zip(groups, poses[index], cameras):
             x, y, across, down = rectangle(thing.kind, pose, camera, view, slack_px=1)
             if across and down:
                 rows = slice(y // cell_px, -(-(y + down) // cell_px))
                 columns = slice(x // cell_px, -(-(x + across) // cell_px))
-                cells[:, (frame + 3) // 4, rows, columns] = names[:, None, None].to(torch.uint8)
+                cells[:, group, rows, columns] = names[:, None, None].to(torch.uint8)
     return cells

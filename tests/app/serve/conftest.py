@@ -20,10 +20,10 @@ START_S, FILM_S = 300, 300
 class Served:
     """One `videosyn serve` process."""
 
-    def __init__(self, folder, *flags, environment=()):
+    def __init__(self, folder, *flags, environment=(), devices=("cpu",)):
         pytest.importorskip("fastapi")
         pytest.importorskip("prometheus_client")
-        words = ["serve", "--port", "0", "--data", str(folder), "--dtype", "fp32", "--devices", "cpu", *flags]
+        words = ["serve", "--port", "0", "--data", str(folder), "--dtype", "fp32", "--devices", *devices, *flags]
         self.log = folder.with_name(f"{folder.name}-{time.monotonic_ns()}.log")
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -120,9 +120,9 @@ def serve(tiny_folder, tmp_path):
     """serve(*flags) starts a service with the tiny model in tmp_path/data; all are stopped in the end."""
     started = []
 
-    def start(*flags, model=tiny_folder, more_models=(), environment=()):
+    def start(*flags, model=tiny_folder, more_models=(), environment=(), devices=("cpu",)):
         models = ("--models", f"tiny={model}", *more_models)
-        started.append(Served(tmp_path / "data", *models, *flags, environment=environment))
+        started.append(Served(tmp_path / "data", *models, *flags, environment=environment, devices=devices))
         return started[-1]
 
     yield start

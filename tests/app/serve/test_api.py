@@ -3,6 +3,7 @@ import io
 import json
 import os
 import re
+import socket
 import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
@@ -201,6 +202,47 @@ def test_jobs_are_listed_the_newest_first_page_by_page(served):
     second = served.ask("GET", f"/v1/videos?limit=2&before={first['next']}")[2]
     assert second["videos"][0]["id"] == ids[0]
     problem(served.ask("GET", "/v1/videos?limit=1000"), 422)
+
+
+def test_a_poll_tells_what_the_list_tells_and_is_counted_by_its_route(served):
+    video = served.finished(served.make(seed=11)["id"])
+    assert served.ask("GET", "/v1/videos?limit=1")[2]["videos"] == [video]
+    route = b'videosyn_http_requests_total{method="GET",route="/v1/videos/{id}",status="%d"}'
+
+    def counted(status):
+        lines = served.ask("GET", "/metrics")[2].splitlines()
+        return next((float(line.split()[-1]) for line in lines if line.startswith(route % status)), 0.0)
+
+    before = counted(200), counted(404)
+    assert served.ask("GET", f"/v1/videos/{video['id']}")[1]["x-content-type-options"] == "nosniff"
+    problem(served.ask("GET", f"/v1/videos/{NO_ID}"), 404, "no-video")
+    assert (counted(200), counted(404)) == (before[0] + 1, before[1] + 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n", b"X-Header: " + b"y" * 1000 + b"\r\n"),
+        (b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Header: ", b"y" * 1000),
+        (
+            b"POST /v1/uploads HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n",
+            b"X-Trailer: " + b"y" * 1000 + b"\r\n",
+        ),
+    ],
+)
+def test_headers_without_end_are_cut_off(served, first, more):
+    address = urlsplit(served.url)
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+        connection.sendall(first)
+        with pytest.raises(ConnectionError):
+            connection.sendall(more * 100_000)  # 100 MB are not taken
+
+
+def test_a_large_body_in_small_chunks_is_not_taken_for_headers(served):
+    content = png(200, 200) + bytes(200_000)
+    chunks = (content[place : place + 100] for place in range(0, len(content), 100))
+    assert streamed(served, chunks, "/v1/uploads", "image/png") == 201
 
 
 def test_a_finished_film_is_forgotten_when_deleted(served):

@@ -52,6 +52,13 @@ def test_jobs_of_one_shape_are_claimed_together_and_no_others_with_them(store):
     assert [job.id for job in store.claim("a", 3)] == [fourth.id]
 
 
+def test_workers_that_share_a_queue_leave_each_other_their_share(store):
+    accepted = [add(store, "s").id for _ in range(5)]
+    taken = [[job.id for job in store.claim(lease, 4, sharers=2)] for lease in ("one", "two", "one", "two")]
+    assert [len(ids) for ids in taken] == [3, 1, 1, 0]
+    assert [each for ids in taken for each in ids] == accepted
+
+
 def test_the_queue_is_bounded_and_running_jobs_do_not_count(store):
     for _ in range(2):
         store.add(REQUEST, "", 2)

@@ -177,6 +177,33 @@ def test_a_film_begins_with_a_picture_and_another_goes_on_from_it(page, service,
     assert longer["film"]["num_frames"] > video["film"]["num_frames"]
 
 
+def test_an_example_is_one_click_away(page):
+    page.locator("button", has_text="a blue cube spins in the desert").first.click()
+    page.wait_for_function("() => document.querySelector('#prompt textarea').value.startsWith('a blue cube')")
+
+
+def test_a_film_on_its_way_is_shown_with_its_progress_until_it_is_cancelled(page, service):
+    page.get_by_text("Settings").click()
+    for name, value in (("Frames", "33"), ("Height", "192"), ("Width", "192"), ("Steps", "100")):
+        box = page.get_by_label(re.compile(f"number input for {name}(,|:|$)"))
+        box.fill(value)
+        box.press("Tab")
+    page.fill("#prompt textarea", PROMPT)
+    page.click("#generate")
+    page.wait_for_function(
+        "() => document.querySelector('#film progress')?.value > 0"
+        " && document.querySelector('#film img')?.naturalWidth === 192"
+    )
+    assert 0 < page.locator("#film progress").evaluate("bar => bar.value") < 1
+    assert re.search(r"\d+ %", page.locator("#film").inner_text())
+    video = service.get(page.locator("#film img").get_attribute("src").split("/")[3])
+    assert (video["num_steps"], video["num_frames"], video["height"]) == (100, 33, 192)
+    page.click("#cancel")
+    page.wait_for_selector("#film >> text=Cancelled.")
+    assert service.get(video["id"])["state"] == "cancelled"
+    assert generate(page)  # and the next is made, as another test found the page
+
+
 def test_what_is_refused_is_said_on_the_page(page):
     page.fill("#prompt textarea", "   ")
     page.click("#generate")
@@ -217,7 +244,14 @@ def test_a_dataset_opens_with_thumbnails_scores_and_reasons(page, service):
     page.wait_for_function("() => document.querySelectorAll('#clips details').length === 2")
     assert "2 of 5 clips" in page.locator("#clips").inner_text()
     page.fill("#least textarea, #least input", "")
-    page.get_by_label("rejected").check()
+    page.click("#stage input")
+    page.get_by_role("option", name="text").click()
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#clips details')].map(each => each.dataset.clip).join() === 'e5'"
+    )
+    page.click("#stage input")
+    page.get_by_role("option", name="any stage").click()
+    page.get_by_label("rejected", exact=True).check()
     page.wait_for_selector("#clips details[data-clip=d4] .why")
     assert page.locator("#clips details[data-clip=d4] img").count() == 1  # its source is still there
     assert page.locator("#clips details[data-clip=e5] .blank").count() == 1

@@ -16,6 +16,7 @@ from videosyn.app.serve.documents import Health, ModelList, Video, VideoList, Vi
 from videosyn.app.serve.documents import Upload as UploadDocument
 from videosyn.app.serve.metrics import CONTENT_TYPE, Measured, Metrics
 from videosyn.app.serve.options import ServeOptions
+from videosyn.app.serve.polling import ROUTE, Polls
 from videosyn.app.serve.problems import ApiProblem, add_problem_handlers, documented
 from videosyn.app.serve.service import UPLOADS_KEPT_S, Service, moment
 from videosyn.app.serve.studio.mount import Studio
@@ -53,6 +54,7 @@ def make_app(options: ServeOptions, service: Service) -> FastAPI:
         middleware=[
             Middleware(Measured, metrics=metrics),
             Middleware(Door, token=token, hostnames=hostnames, upload_bytes=service.upload_bytes),
+            Middleware(Polls, service=service),
         ],
         responses=documented(401) if token is not None else None,
     )
@@ -101,9 +103,9 @@ def _add_videos(app: FastAPI, service: Service) -> None:
             videos=[service.video(job) for job in jobs], next=jobs[-1].number if len(jobs) == limit else None
         )
 
-    @app.get("/v1/videos/{id}", response_model=Video, responses=documented(404, 422))
+    @app.get(ROUTE, response_model=Video, responses=documented(404, 422))
     async def get_video(id: VideoId) -> Any:
-        """How a job stands."""
+        """How a job stands."""  # of those that there are, `Polls` tells
         return service.video(service.job(id))
 
     film = {"content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}}

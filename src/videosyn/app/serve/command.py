@@ -1,4 +1,4 @@
-"""`videosyn serve`: checks what can be checked, then listens until it is stopped. Next: `service.py`, `api.py`."""
+"""`videosyn serve`: checks what can be checked, then listens until it is stopped. Next: `wire.py`, `service.py`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ def run(options: ServeOptions) -> None:
     """Serves until SIGINT or SIGTERM. Raises UserError where it cannot begin."""
     try:
         import fastapi  # noqa: F401
+        import httptools  # noqa: F401
         import prometheus_client  # noqa: F401
         import uvicorn
     except ImportError as error:
         raise UserError(f"serve needs {error.name}: pip install 'videosyn[serve]'") from error
     from videosyn.app.serve.api import make_app
     from videosyn.app.serve.service import Service
+    from videosyn.app.serve.wire import BoundedProtocol
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     for noisy in ("httpx", "uvicorn.error", "asyncio"):
@@ -33,6 +35,7 @@ def run(options: ServeOptions) -> None:
         print("videosyn: no token is asked for: whoever reaches this address may use it", file=sys.stderr)
     config = uvicorn.Config(
         make_app(options, service),
+        http=BoundedProtocol,
         log_config=None,
         access_log=False,
         ws="none",

@@ -74,7 +74,7 @@ class Measured:
         try:
             await self._app(scope, receive, noted)
         finally:
-            path = getattr(scope.get("route"), "path", None)
+            path = scope.get("route_path") or getattr(scope.get("route"), "path", None)
             route = path or ("/studio" if scope["path"].startswith("/studio") else "other")
             method = scope["method"] if scope["method"] in ("GET", "POST", "DELETE", "HEAD") else "other"
             self._metrics.requests.labels(method, route, str(status)).inc()

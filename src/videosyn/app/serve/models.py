@@ -10,11 +10,13 @@ from typing import Any
 from videosyn.app.serve.options import Limits
 from videosyn.core import config as config_io
 from videosyn.core.errors import UserError
-from videosyn.core.shapes import check_num_frames
+from videosyn.core.shapes import check_num_frames, check_size
+from videosyn.sampling.families import family_in
 from videosyn.sampling.model_index import Defaults, ModelIndex, find_model, is_foreign
 
-FOREIGN_DEFAULTS = Defaults(num_frames=17, height=256, width=256, num_steps=25, guidance=5.0, fps=8.0)
-"""For diffusers' pipelines, whose own would take a larger machine than most have: what a client leaves out."""
+FOREIGN_SIZE = (25, 256, 256)
+"""Frames, height and width for diffusers' pipelines, whose own take a larger machine than most have."""
+FOREIGN_STEPS = 25
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class ServedModel:
         """Reads the model's configuration, not its weights. Raises UserError where there is none."""
         folder = find_model(model)
         if is_foreign(folder):
-            return cls(name, folder, FOREIGN_DEFAULTS, None, 16, 4)
+            family = family_in(folder)
+            defaults = Defaults(*FOREIGN_SIZE, FOREIGN_STEPS, family.guidance, family.fps)
+            return cls(name, folder, defaults, None, family.size_multiple, family.time_factor)
         from videosyn.vdit.config import VDiTConfig
         from videosyn.vidvae.config import VidVAEConfig
 
@@ -61,6 +65,7 @@ class ServedModel:
             self.index.check_size(self.folder, *size)
         else:
             check_num_frames(settings.num_frames, self.time_factor)
+            check_size(settings.height, settings.width, self.size_multiple)
         for side, value in (("height", settings.height), ("width", settings.width)):
             if value % 2:
                 raise UserError(f"{side} must be even, got {value}: use {value + 1}")

@@ -30,6 +30,7 @@ from videosyn.core.errors import UserError
 HOUSEKEEPING_S = 30.0
 UPLOADS_KEPT_S = 24 * 3600.0
 RECORDS_KEPT_S = 30 * 24 * 3600.0
+PACE_KEPT_S = 0.2
 SETTINGS = ("num_frames", "height", "width", "fps", "num_steps", "guidance")
 MAX_DRAWN_SEED = 2**31 - 1
 _log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Service:
         self.folders.sweep({job.id for job in self.store.latest(-1, states=("succeeded",))})
         self.workers = Workers(options, self.folders, {name: str(each.folder) for name, each in self.models.items()})
         self._tasks: list[asyncio.Task[None]] = []
+        self._pace_at, self._pace_then = -math.inf, (None, 0)
 
     async def start(self) -> None:
         self.workers.start(self.write)
@@ -83,9 +85,7 @@ class Service:
     async def submit(self, asked: VideoRequest, key: str | None = None) -> tuple[Job, bool]:
         """Accepts a job; False: `key` came with the same request before, and this is its job. Raises ApiProblem."""
         request, sources = self._complete(asked)
-        model = self.models[request["model"]]
-        alone = model.index is None or sources
-        shape = "" if alone else json.dumps([request[name] for name in _OF_A_BATCH])
+        shape = "" if sources else json.dumps([request[name] for name in _OF_A_BATCH])
         words = asked.model_dump_json()
         try:
             job, is_new = await self.write(
@@ -201,12 +201,19 @@ class Service:
         if job.state == "running" and job.started is not None and job.steps_done:
             spent_s = time.time() - job.started
             return round(spent_s / job.steps_done * (job.steps_total - job.steps_done), 2)
-        mean_s = self.store.mean_busy_s()
+        mean_s, num_running = self._pace()
         if job.state == "running":
             return mean_s
         if position is None or mean_s is None:
             return None
-        return round(mean_s * (1 + (position + self.store.count("running")) / len(self.options.devices)), 2)
+        return round(mean_s * (1 + (position + num_running) / len(self.options.devices)), 2)
+
+    def _pace(self) -> tuple[float | None, int]:
+        """What a job took of late, in seconds, and how many run: all who wait ask for it, so it is kept a moment."""
+        now = time.monotonic()
+        if now - self._pace_at > PACE_KEPT_S:
+            self._pace_at, self._pace_then = now, (self.store.mean_busy_s(), self.store.count("running"))
+        return self._pace_then
 
     def model_list(self) -> ModelList:
         models = []

@@ -9,6 +9,7 @@ job finishes once, whoever is killed when.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import time
 import uuid
@@ -208,8 +209,11 @@ class JobStore:
         )
         return self._db.execute(query, (RECENT,)).fetchone()[0]
 
-    def claim(self, lease: str, most: int) -> list[Job]:
-        """The oldest queued job, and up to most - 1 others of its shape in their order; they are running then."""
+    def claim(self, lease: str, most: int, sharers: int = 1) -> list[Job]:
+        """The oldest queued job, and up to most - 1 others of its shape in their order; they are running then.
+
+        sharers: workers on this queue. None takes more than its share of what waits, so that none is left idle.
+        """
         if not self.count("queued"):
             return []
         with self._transaction():
@@ -219,13 +223,14 @@ class JobStore:
             rows = [first]
             if first["shape"]:
                 query = "SELECT * FROM jobs WHERE state = 'queued' AND shape = ? ORDER BY number LIMIT ?"
-                rows = self._db.execute(query, (first["shape"], most)).fetchall()
-            ids = [row["id"] for row in rows]
+                share = math.ceil(self.count("queued") / sharers)
+                rows = self._db.execute(query, (first["shape"], min(most, share))).fetchall()
+            ids, now = [row["id"] for row in rows], self._clock()
             for job_id in ids:
                 self._db.execute(
                     "UPDATE jobs SET state = 'running', lease = ?, started = ?, attempts = attempts + 1, "
                     "steps_done = 0, steps_total = 0 WHERE id = ?",
-                    (lease, self._clock(), job_id),
+                    (lease, now, job_id),
                 )
         return [self._get(job_id) for job_id in ids]
 

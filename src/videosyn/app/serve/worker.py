@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ IDLE_S = 1.0
 """A worker that is not told of work looks for some this often."""
 NICENESS = 10  # a film takes seconds, a request should not
 PREVIEW_EVERY_S = 0.4
+PREVIEW_SHARE = 0.1
+"""Of a worker's time goes into previews, at most."""
 PROGRESS_EVERY_S = 0.1
 SETTINGS = ("num_frames", "height", "width", "num_steps", "guidance", "fps", "sampler")
 _log = logging.getLogger("videosyn.serve.worker")
@@ -56,6 +59,8 @@ class WorkerSetup:
     models: dict[str, str]
     """Name -> folder."""
     batch: int
+    workers: int
+    """All of the service, this one included."""
     limits: Limits
 
 
@@ -112,7 +117,7 @@ class Worker:
 
     def work(self) -> bool:
         """Makes the films of the jobs whose turn it is; False where none waits."""
-        jobs = self._store.claim(self._setup.lease, self._setup.batch)
+        jobs = self._store.claim(self._setup.lease, self._setup.batch, self._setup.workers)
         if not jobs:
             return False
         begin = time.perf_counter()
@@ -160,10 +165,17 @@ class Worker:
                 extend=self._given(first, "extend"),
                 last_image=self._given(first, "last_image"),
             )
-        assert len(jobs) == 1, "jobs of a diffusers pipeline come alone"
         del settings["sampler"]  # it has its own
-        negative = first["negative_prompt"]
-        return pipeline(prompts, **settings, negative_prompt=negative, seed=seeds[0], progress=watch.progress)
+        output = pipeline(
+            prompts,
+            **settings,
+            negative_prompt=first["negative_prompt"],
+            seed=seeds,
+            progress=watch.progress,
+            preview=watch.preview,
+            batch=len(jobs),
+        )
+        return replace(output, notes=(*output.notes, *watch.notes))
 
     def _given(self, request: dict[str, Any], name: str) -> np.ndarray | None:
         """The frames of a picture (H, W, 3) or a clip (T, H, W, 3) that a film is to have, at its size and rate."""
@@ -210,7 +222,9 @@ class _Watch:
 
     def __init__(self, store: JobStore, lease: str, job_ids: Sequence[str], folders: Folders) -> None:
         self._store, self._lease, self._ids, self._folders = store, lease, list(job_ids), folders
-        self._told, self._shown = 0.0, time.monotonic()
+        self._told, self._show_at = 0.0, time.monotonic() + PREVIEW_EVERY_S
+        self.notes: list[str] = []
+        """Why there is no preview."""
 
     def progress(self, done: int, total: int) -> None:
         now = time.monotonic()
@@ -222,12 +236,19 @@ class _Watch:
         self._store.progress(self._lease, self._ids, done, total)
 
     def preview(self, films: range, pictures: Callable[[], np.ndarray]) -> None:
-        now = time.monotonic()
-        if now - self._shown < PREVIEW_EVERY_S:
+        begin = time.monotonic()
+        if begin < self._show_at:
             return
-        for index, picture in zip(films, pictures()):
+        try:
+            shown = pictures()
+        except UserError as error:
+            _log.warning("%s", error)
+            self.notes, self._show_at = [str(error)], math.inf
+            return
+        for index, picture in zip(films, shown):
             _write_picture(self._folders.preview(self._ids[index]), picture)
-        self._shown = time.monotonic()
+        end = time.monotonic()
+        self._show_at = end + max(PREVIEW_EVERY_S, (end - begin) / PREVIEW_SHARE)
 
 
 def _write_picture(path: Path, pixels: np.ndarray) -> None:

@@ -103,6 +103,7 @@ class Workers:
             "dtype": self._options.dtype,
             "models": self._models,
             "batch": self._options.batch,
+            "workers": len(self._options.devices),
             "limits": asdict(self._options.limits),
         }
         try:

@@ -8,29 +8,16 @@ against what was said of another clip: what is above that is the caption's own. 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
+from videosyn.captioner.clip_captioner import ClipCaptioner
 from videosyn.curation.wording import SMALL_WORDS, words_of
 from videosyn.evaluation.comparison import adherence
 from videosyn.world.parser import parse
 
 LEAST_KNOWN = 2 / 3
 """Share of a text's words that the world's parser must know for its attributes to be compared."""
-
-
-class ClipCaptioner(Protocol):
-    """Whatever says what a clip shows."""
-
-    @property
-    def name(self) -> str:
-        """What the report calls it."""
-        ...
-
-    def caption(self, frames: np.ndarray) -> str:
-        """uint8 frames (T, H, W, 3) -> one caption."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -94,6 +81,6 @@ class SecondOpinion:
 
     def __call__(self, frames: np.ndarray, caption: str) -> Opinion:
         """Of a clip, uint8 (T, H, W, 3), and its caption."""
-        said = self.captioner.caption(frames)
+        (said,) = self.captioner.caption([frames])
         before, self._before = self._before, said
         return Opinion(said, agreement(caption, said), overlap(caption, before))

@@ -27,8 +27,6 @@ SMALL_PX = 256
 """Longer side at which curation looks at motion and hashes."""
 LOOKS = 3
 """Frames of a clip that are looked at closely."""
-CAPTIONED = 33
-"""Frames of a clip, at most, that a captioner is shown."""
 CONFIG = CurationConfig()
 """Its thresholds are those that a clip is held against."""
 
@@ -67,9 +65,9 @@ def whole_frames(path: Path, num_frames: int) -> list[np.ndarray]:
     return _some(path, np.linspace(0, num_frames - 1, LOOKS + 2)[1:-1])
 
 
-def frames_to_caption(path: Path, num_frames: int) -> np.ndarray:
-    """At most CAPTIONED frames of a clip of so many, the first and the last among them, uint8 (T, H, W, 3)."""
-    return np.stack(_some(path, np.linspace(0, num_frames - 1, min(num_frames, CAPTIONED))))
+def frames_to_caption(path: Path, num_frames: int, wanted: int) -> np.ndarray:
+    """At most `wanted` frames of a clip of so many, the first and the last among them, uint8 (T, H, W, 3)."""
+    return np.stack(_some(path, np.linspace(0, num_frames - 1, min(num_frames, wanted))))
 
 
 def _some(path: Path, places: np.ndarray) -> list[np.ndarray]:

@@ -28,6 +28,9 @@ class AuditConfig:
     """Chooses the sample."""
     read_text: bool = True
     """Look for overlaid text: the slowest part, and it needs rapidocr."""
+    captioner: str = ""
+    """Captions are held against what this captioner says of the same clips: nano, a folder that `train captioner`
+    wrote, or a vision language model. Empty: they are not."""
     clip_model: str = ""
     """CLIP ViT-L/14, folder or hub id: LAION's aesthetic score in place of the photometric one, with the head."""
     aesthetic_head: str = ""

@@ -15,10 +15,11 @@ from typing import IO
 import numpy as np
 from tqdm import tqdm
 
+from videosyn.captioner.clip_captioner import ClipCaptioner, open_captioner
 from videosyn.core.files import atomic_file
 from videosyn.curation.alignment import Track, repeats
 from videosyn.curation.wording import words_of
-from videosyn.evaluation.audit.agreement import ClipCaptioner, SecondOpinion
+from videosyn.evaluation.audit.agreement import SecondOpinion
 from videosyn.evaluation.audit.captions import ATTRIBUTES, check_caption
 from videosyn.evaluation.audit.looks import (
     CONFIG,
@@ -75,8 +76,11 @@ class Found:
 def run(config: AuditConfig, captioner: ClipCaptioner | None = None) -> Found:
     """Measures, prints tables, writes report.json, report.html and clips.jsonl.
 
-    captioner: is shown every clip of the sample that has a caption, and what it says is held against that.
+    captioner: is shown every clip of the sample that has a caption, and what it says is held against that; None: the
+    one that the config names.
     """
+    if captioner is None and config.captioner:
+        captioner = open_captioner(config.captioner, config.device)
     rows, notes = read_table(config.folder)
     order = list(range(len(rows)))
     Random(config.seed).shuffle(order)
@@ -165,7 +169,7 @@ def _compare(
 ) -> str:
     """Adds what a captioner's caption of the clip has in common with the clip's own -> that caption."""
     caption = row.caption or ""
-    told = opinion(frames_to_caption(row.path, num_frames), caption)
+    told = opinion(frames_to_caption(row.path, num_frames, opinion.captioner.num_frames), caption)
     figures |= {
         "caption_agreement": told.own.overlap,
         "caption_agreement_with_another_clip": told.by_chance,

@@ -17,9 +17,9 @@ from einops import rearrange
 from torch import Tensor
 
 from videosyn.core.errors import UserError
+from videosyn.core.pretrained import load_strictly
 from videosyn.core.runtime import pick_device
 from videosyn.curation.aesthetics import load_head
-from videosyn.curation.clip_features import load_strictly
 
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

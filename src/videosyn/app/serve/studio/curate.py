@@ -13,6 +13,7 @@ from videosyn.core.errors import UserError
 from videosyn.curation.charts import bars, histogram
 
 A_PAGE = 24
+ANY = "any stage"
 _UNITS = {DURATION: "s", "aesthetic": "of 10"}
 NONE = '<div class="dataset"><p class="none">{}</p></div>'
 
@@ -30,6 +31,7 @@ def curate_page(datasets: Datasets) -> None:
     with gr.Row():
         dataset = gr.Dropdown(datasets.names, value=None, label="Dataset", elem_id="dataset")
         which = gr.Radio(["kept", "rejected", "all"], value="kept", label="Clips", elem_id="which")
+        stage = gr.Dropdown([ANY], value=ANY, label="Rejected by", elem_id="stage")
     with gr.Row():
         score = gr.Dropdown([DURATION], value=DURATION, label="By", elem_id="score")
         least = gr.Textbox("", label="From", placeholder="any", elem_id="least")
@@ -46,12 +48,12 @@ def curate_page(datasets: Datasets) -> None:
         found = _open(datasets, number)
         if isinstance(found, str):
             return found
-        which_, score_, least_, most_, words_, page_ = choice
+        which_, stage_, score_, least_, most_, words_, page_ = choice
         try:
             low, high = (float(bound) if bound and bound.strip() else None for bound in (least_, most_))
         except ValueError:
             return NONE.format("From and To must be numbers, or empty for no bound.")
-        rows = found.chosen(which_, score_, low, high, words=words_ or "")
+        rows = found.chosen(which_, score_, low, high, "" if stage_ == ANY else stage_, words_ or "")
         begin = A_PAGE * (max(1, int(page_ or 1)) - 1)
         some = rows[begin : begin + A_PAGE]
         await datasets.make_thumbnails(found, some)
@@ -64,16 +66,22 @@ def curate_page(datasets: Datasets) -> None:
     async def first_page(*choice: Any) -> tuple[str, int]:
         return await shown(*choice, 1), 1
 
+    async def of_stage(number: int | None, which_: str, stage_: str, *rest: Any) -> tuple[str, int, str]:
+        """A stage rejects, so nothing of it is among the kept."""
+        which_ = "rejected" if which_ == "kept" and stage_ != ANY else which_
+        return await shown(number, which_, stage_, *rest, 1), 1, which_
+
     async def opened(number: int | None) -> list[Any]:
         found = _open(datasets, number)
         if isinstance(found, str):
-            return [gr.skip(), found, "", "", 1, "kept", "", "", ""]
-        html = await shown(number, "kept", DURATION, "", "", "", 1)
-        choices = gr.Dropdown(found.scores, value=DURATION)
-        return [choices, html, _charts(found), _reasons(found), 1, "kept", "", "", ""]
+            return [gr.skip(), gr.skip(), found, "", "", 1, "kept", "", "", ""]
+        html = await shown(number, "kept", ANY, DURATION, "", "", "", 1)
+        scores = gr.Dropdown(found.scores, value=DURATION)
+        stages = gr.Dropdown([ANY, *found.reasons], value=ANY)
+        return [scores, stages, html, _charts(found), _reasons(found), 1, "kept", "", "", ""]
 
-    choice = [dataset, which, score, least, most, words, page]
-    changed = [score, clips, charts, reasons, page, which, least, most, words]
+    choice = [dataset, which, stage, score, least, most, words, page]
+    changed = [score, stage, clips, charts, reasons, page, which, least, most, words]
     dataset.input(opened, [dataset], changed, api_visibility="private")
     for event in (which.input, score.input, words.change, least.change, most.change):
         event(
@@ -84,6 +92,7 @@ def curate_page(datasets: Datasets) -> None:
             trigger_mode="always_last",
             api_visibility="private",
         )
+    stage.input(of_stage, choice[:-1], [clips, page, which], show_progress="minimal", api_visibility="private")
     page.input(shown, choice, [clips], show_progress="minimal", api_visibility="private")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import re
@@ -56,6 +57,7 @@ class Studio:
             app = await asyncio.to_thread(_make, self._service, self._uploads, self._datasets)
             await self._exit.enter_async_context(app.router.lifespan_context(app))
             self._inner = app
+            gc.freeze()  # no collection goes through all that Gradio imported again, which takes 100 ms and more
         except Exception:
             self._failed = True
             _log.exception("the studio cannot start; the API goes on without it")

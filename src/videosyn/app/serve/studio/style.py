@@ -31,7 +31,8 @@ CSS = """
 .dataset { --kept: #2a6fb0; --gone: #d9a05b; --mark: #b3372f; --line: var(--border-color-primary);
   --soft: var(--body-text-color-subdued); }
 @media (prefers-color-scheme: dark) { .dataset { --kept: #6aaeea; --gone: #b07a3a; --mark: #f0837a; } }
-.dataset svg { display: block; width: 100%; height: auto; } .dataset svg text { text-anchor: middle; }
+.dataset svg { display: block; width: 100%; height: auto; overflow: visible; }
+.dataset svg text { text-anchor: middle; }
 .dataset .chart text { fill: var(--soft); font-size: 11px; }
 .dataset .chart .left { text-anchor: end; } .dataset .chart .marked { text-anchor: start; fill: var(--mark); }
 .dataset .grid { stroke: var(--line); } .dataset .mark { stroke: var(--mark); stroke-dasharray: 4 3; }

@@ -1,0 +1,62 @@
+"""The options of `videosyn caption`, as the command line shows them. Torch-free. Next: `caption.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from videosyn.core.errors import UserError
+from videosyn.core.files import check_writable
+
+Dtype = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class CaptionConfig:
+    """Say what videos and pictures show.
+
+    A dataset folder gets the captions in its metadata.parquet. Of files, each caption is printed, and with --output
+    written to a file of JSON lines, which the same command goes on with.
+    """
+
+    sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE_OR_FOLDER ...")]
+    """Videos, pictures, folders of them, or datasets that `videosyn curate` made."""
+    captioner: str = "nano"
+    """nano, which knows the world alone; a folder that `train captioner` wrote; or the folder or hub id of a vision
+    language model."""
+    prompt: str | None = None
+    """What is asked; the captioner's own question if left out."""
+    output: Annotated[Path | None, arg(aliases=["-o"], metavar="FILE.jsonl")] = None
+    """JSON lines with file_name, text, captioner, num_frames."""
+    overwrite: bool = False
+    """Captions again what has a caption already."""
+    every_frame: bool = False
+    """A captioner of ours watches every frame of a clip, not only a few; its memory does not grow."""
+    max_tokens: int = 200
+    """Longest answer of a vision language model."""
+    batch_size: int = 32
+    """Clips captioned together."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    dtype: Dtype = "auto"
+    """auto is bf16 where the machine computes in it, else fp32."""
+
+    def check(self) -> None:
+        """Everything that can be checked without a model. Raises UserError."""
+        if not self.sources:
+            raise UserError("name what to caption: videosyn caption FILE_OR_FOLDER ...")
+        for source in self.sources:
+            if not source.exists():
+                raise UserError(f"there is no {source}: name a video, a picture or a folder")
+        for name in ("batch_size", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
+        if self.prompt is not None and not self.prompt.strip():
+            raise UserError("the prompt must not be empty: leave it out for the captioner's own question")
+        if self.output is not None:
+            if self.output.suffix.lower() != ".jsonl":
+                raise UserError(f"the output must be a file of JSON lines, got {self.output}: name it captions.jsonl")
+            check_writable(self.output)

@@ -1,0 +1,136 @@
+"""`videosyn caption`: files and datasets, stopped and gone on with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from videosyn.app.cli import run
+from videosyn.core.video_file import write_video
+
+pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def model(tiny_captioner_folder) -> str:
+    return str(tiny_captioner_folder)
+
+
+def write_films(folder: Path, count: int, suffix: str = ".mp4") -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"film{number}{suffix}" for number in range(count)]
+    for number, path in enumerate(paths):
+        write_video(path, np.random.default_rng(number).integers(0, 256, (5, 32, 48, 3), dtype=np.uint8), 8)
+    return paths
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def caption(*words: str | Path, model: str) -> int:
+    return run(["caption", *map(str, words), "--captioner", model, "--device", "cpu", "--dtype", "fp32"])
+
+
+def test_each_file_is_captioned_and_printed(tmp_path: Path, model, capsys):
+    paths = [*write_films(tmp_path, 2), *write_films(tmp_path, 1, ".webp")]
+    assert caption(tmp_path, model=model) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in printed] == [str(path) for path in sorted(paths)]
+
+
+def test_json_lines_are_gone_on_with(tmp_path: Path, model):
+    films, out = write_films(tmp_path / "films", 3), tmp_path / "captions.jsonl"
+    assert caption(*films, "-o", out, "--batch-size", "2", model=model) == 0
+    whole = out.read_bytes()
+    rows = lines(out)
+    assert [row["file_name"] for row in rows] == [str(film) for film in films]
+    assert {row["captioner"] for row in rows} == {"tiny-captioner"}
+    assert {row["num_frames"] for row in rows} == {5}
+    begin = whole.splitlines(keepends=True)
+    out.write_bytes(begin[0] + begin[1][:20])  # as a kill may leave it
+    assert caption(*films, "-o", out, model=model) == 0
+    assert out.read_bytes() == whole
+    films[0].unlink()  # what is done is not read again
+    assert caption(films[1], films[2], "-o", out, model=model) == 0
+    assert out.read_bytes() == whole
+
+
+def test_every_frame_can_be_watched(tmp_path: Path, model):
+    from videosyn.captioner.clip_captioner import MemoryCaptioner
+    from videosyn.core.video_file import read_video
+
+    (film,), out = write_films(tmp_path, 1), tmp_path / "captions.jsonl"
+    assert caption(film, "-o", out, "--every-frame", model=model) == 0
+    captioner = MemoryCaptioner(model, device="cpu", dtype="fp32")
+    frames = read_video(film)[0]
+    assert lines(out)[0]["text"] == captioner.caption_whole(iter(frames), len(frames))
+
+
+def write_dataset(folder: Path, texts: list[str]) -> Path:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    films = write_films(folder, len(texts))
+    columns = {"file_name": [film.name for film in films], "text": texts, "motion": [0.5] * len(texts)}
+    pq.write_table(pa.table(columns), folder / "metadata.parquet")
+    return folder
+
+
+def rows_of(folder: Path) -> list[dict]:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(folder / "metadata.parquet").to_pylist()
+
+
+def test_a_datasets_clips_without_a_caption_get_one(tmp_path: Path, model):
+    pytest.importorskip("pyarrow")
+    folder = write_dataset(tmp_path / "set", ["", "a dog runs", ""])
+    assert caption(folder, model=model) == 0
+    rows = rows_of(folder)
+    assert rows[1]["text"] == "a dog runs"
+    assert [row["captioner"] for row in rows] == ["tiny-captioner", None, "tiny-captioner"]
+    assert [row["motion"] for row in rows] == [0.5] * 3
+    assert not (folder / ".captions.jsonl").exists()
+    assert caption(folder, "--overwrite", model=model) == 0
+    assert {row["captioner"] for row in rows_of(folder)} == {"tiny-captioner"}
+
+
+def test_a_dataset_that_was_stopped_is_gone_on_with(tmp_path: Path, model):
+    pytest.importorskip("pyarrow")
+    folder = write_dataset(tmp_path / "set", ["", "", ""])
+    row = {"file_name": "film0.mp4", "text": "said before", "captioner": "someone", "num_frames": 5}
+    (folder / ".captions.jsonl").write_text(json.dumps(row) + "\n")
+    assert caption(folder, model=model) == 0
+    assert rows_of(folder)[0]["text"] == "said before"
+    assert [row["captioner"] for row in rows_of(folder)] == ["someone", "tiny-captioner", "tiny-captioner"]
+
+
+def test_a_damaged_file_is_told_of_and_the_others_are_done(tmp_path: Path, model, capsys):
+    films, out = write_films(tmp_path, 2), tmp_path / "captions.jsonl"
+    films[0].write_text("no film")
+    assert caption(*films, "-o", out, model=model) == 2
+    assert f"1 files could not be captioned, the first: cannot read {films[0]}" in capsys.readouterr().err
+    assert [row["file_name"] for row in lines(out)] == [str(films[1])]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["/none.mp4"], "there is no /none.mp4"),
+        (["."], "no captioner"),
+        ([".", "-o", "captions.txt"], "name it captions.jsonl"),
+        ([".", "--batch-size", "0"], "batch-size must be at least 1"),
+        ([".", "--prompt", " "], "the prompt must not be empty"),
+    ],
+)
+def test_mistakes_get_one_line(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expected = "a captioner must be nano" if message == "no captioner" else message
+    assert run(["caption", *words, "--captioner", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert expected in told
+    assert told.count("\n") == 1
