@@ -100,6 +100,7 @@ def test_two_vaes_are_compared_clip_by_clip(vaes, tmp_path, capsys):
     assert report["counted"]["17x512x512"]["4x8x8"]["tokens"] == 5120
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("<video") == 12
+    assert page.count('<svg class="chart"') == 2
     assert "films" not in data
     assert "Counted" in capsys.readouterr().out
 

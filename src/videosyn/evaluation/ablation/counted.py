@@ -25,7 +25,7 @@ def vae_operations(shape: Shape, time_factor: int, config: VidVAEConfig = XL) ->
     with torch.device("meta"):
         vae = VidVAE(config).eval()
         video = torch.empty(1, 3, shape.frames, shape.height, shape.width)
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.enable_grad(), warnings.catch_warnings():  # with gradients norms take all frames in one call
         warnings.simplefilter("ignore")
         with FlopCounterMode(display=False) as encoding:
             latents = vae.posterior(video).mode()

@@ -17,12 +17,13 @@ from videosyn.evaluation.ablation.counted import vae_operations
 from videosyn.evaluation.ablation.options import BLOCKS, AblationConfig
 from videosyn.evaluation.ablation.probe import Cost, Job, measure
 from videosyn.evaluation.ablation.quality import DIVIDED, WITH, WITHOUT, Kept, films, reconstructions
-from videosyn.evaluation.ablation.variants import PAPER_SHAPES, VARIANTS, Variant
+from videosyn.evaluation.ablation.variants import PAPER_SHAPES, TEXT_TOKENS, VARIANTS, Variant
 from videosyn.evaluation.compare.paired import difference
 from videosyn.evaluation.document import Chart, Document, Table, publish, said, said_with, settings_of
 from videosyn.evaluation.footage import Shape
 from videosyn.evaluation.plots import whiskers
-from videosyn.sampling.fitting import VDIT_TENSORS
+from videosyn.evaluation.running import Running
+from videosyn.vdit.cost import Load, working_bytes
 from videosyn.vdit.presets import XL
 
 PAPER_LOSS_DB = 37.59 - 33.83
@@ -48,8 +49,9 @@ def _count(config: AblationConfig, document: Document) -> None:
     for word, variant in tqdm(jobs, unit="shape", disable=None if config.cost else True, file=sys.stderr):
         shape = Shape.parse(word)
         tokens, operations = variant.num_tokens(shape), variant.operations(shape, XL)
-        memory = tokens * VDIT_TENSORS * XL.width * 2
-        latents = "x".join(map(str, variant.latents(shape)))
+        frames, height, width = variant.latents(shape)
+        memory = working_bytes(XL, Load(1, frames, (height // 2) * (width // 2), TEXT_TOKENS), 2, "cuda")
+        latents = f"{frames}x{height}x{width}"
         short = variant.name.split(",")[0]
         figures = {"tokens": tokens, "operations": operations, "vdit_bytes": memory}
         cells = [f"{tokens:,}", f"{operations / 1e12:,.1f}", f"{memory / 2**30:,.2f}"]
@@ -63,7 +65,7 @@ def _count(config: AblationConfig, document: Document) -> None:
     head += ("TFLOP to encode", "TFLOP to decode") if config.cost else ()
     note = (
         "Of the paper's models, one video. The VDiT (28 blocks of 1152) without guidance: weights and attention, by "
-        f"formula; its working memory in 16 bits: at most {VDIT_TENSORS} tensors of its tokens at once."
+        "formula; its working memory beside the weights, in 16 bits on an accelerator, by the cost model."
     )
     if config.cost:
         note += " The VidVAE's convolutions and products, whole, as torch counts them."
@@ -134,6 +136,9 @@ def _quality(config: AblationConfig, document: Document) -> None:
     head = ("VAE", "latents", "tokens", "PSNR, dB", "SSIM", "temporal error, levels", "s a clip")
     note = f"{config.num_clips} held-out clips of {config.shape}; tokens of 2x2 latent pixels."
     document.tables.append(Table("What is kept", head, rows, note))
+    for key, what, unit in (("psnr_db", "PSNR", "dB"), ("temporal_error", "Temporal error", "levels of 255")):
+        points = {name: _with_interval(each, key) for name, each in kept.items()}
+        document.charts.append(Chart(what, whiskers(points, unit), "Means with 95 % intervals over clips."))
     _differences(document, "What it costs", kept, ((WITH, WITHOUT), (DIVIDED, WITH)), names)
     loss = document.data["differences"]["What it costs"][f"{WITH} against {WITHOUT}"]["psnr_db"]
     document.facts["dB that time compression costs"] = f"{-loss['mean']:.2f}"
@@ -163,6 +168,13 @@ def _differences(
     note = "Paired, clip by clip; p by the sign-flip test."
     document.tables.append(Table(title, ("pair", "figure", "difference, 95 % interval", "p"), rows, note))
     document.data.setdefault("differences", {})[title] = data
+
+
+def _with_interval(kept: Kept, name: str) -> tuple[float, float, float]:
+    found = Running()
+    for value in kept.figures[name]:
+        found.add(value)
+    return found.value, *found.interval
 
 
 def _means(kept: Kept) -> dict[str, float]:
