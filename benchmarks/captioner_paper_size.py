@@ -61,14 +61,14 @@ def main() -> None:
     print(f"built in {time.perf_counter() - began:.0f} s")
     look = look_at(options.file, PAPER.num_frames, 2 * PAPER.image_px)
     with torch.inference_mode():
+        for name in ("vision", "resampler"):
+            getattr(model, name).register_forward_hook(
+                lambda part, given, made, name=name: print(f"{name}: {tuple(given[0].shape)} -> {tuple(made.shape)}")
+            )
         began = time.perf_counter()
         pictures = model.pictures(torch.from_numpy(look.frames)[None])
-        seen = model.vision(pictures[0])
-        print(f"{len(look.frames)} frames {look.frames.shape[1:3]} -> {tuple(seen.shape)} in {_since(began)}")
-        began = time.perf_counter()
-        tokens = model.resampler(seen)
         memory = model.watch(pictures, torch.tensor([look.times]).to(device))
-        print(f"-> {tuple(tokens.shape)} -> memory {tuple(memory.shape)} in {_since(began)}")
+        print(f"{len(look.frames)} frames of {look.num_frames} -> memory {tuple(memory.shape)} in {_since(began)}")
         began = time.perf_counter()
         (text,) = model.say(memory)
         print(f"-> {options.max_new_tokens} tokens in {_since(began)} (of random weights): {text[:60]!r}")
