@@ -105,14 +105,28 @@ def test_captions_are_true_of_the_frames_mirrored_or_not(tmp_path: Path):
     assert seen == {(prompt, plain) for prompt in ("describe", clips.options.retelling) for plain in (True, False)}
 
 
-def test_mirrored_frames_are_the_frames_mirrored(tmp_path: Path):
+def test_frames_and_their_cells_are_mirrored_together(tmp_path: Path):
     clips = frames_in(tmp_path, naming_weight=0.5)
-    batch = clips.batch(0, parse_buckets(("9x32x32",)), [8], WHOLE)
-    assert batch.cells is not None
-    assert batch.frames.shape == (8, 3, 32, 32, 3)
-    assert batch.cells.shape == (8, 2, 3, 4, 4)
-    assert batch.times.shape == (8, 3)
-    assert (batch.times.diff(dim=1) > 0).all()
+    shards: dict[int, tuple] = {}
+    for shard in clips._tensors:  # the clips of 9 frames come first; those of 17 show some of the same scenes
+        for row, seed in enumerate(shard["seeds"].tolist()):
+            shards.setdefault(seed, (shard, row))
+    seen = set()
+    for step in range(4):
+        batch = clips.batch(step, parse_buckets(("9x32x32",)), [8], WHOLE)
+        assert batch.cells is not None
+        assert batch.frames.shape == (8, 3, 32, 32, 3)
+        assert batch.cells.shape == (8, 2, 3, 4, 4)
+        for name, frames, cells, times in zip(batch.names, batch.frames, batch.cells, batch.times):
+            shard, row = shards[int(name)]
+            numbers = (times * 4).round().long()
+            assert (numbers.diff() > 0).all()
+            whole = frame_cells(sample_scene(int(name), "train"), 5, 32, 32, clips.options.fps * 4 / 8, 8)[:2, numbers]
+            turned = not torch.equal(frames, shard["video"][row, numbers])
+            assert torch.equal(frames, shard["video"][row, numbers].flip(2) if turned else frames)
+            assert torch.equal(cells, whole.flip(3) if turned else whole)
+            seen.add(turned)
+    assert seen == {True, False}
 
 
 def test_a_batch_is_one_whoever_computes_it(tmp_path: Path):
