@@ -1,5 +1,6 @@
 import pytest
 
+from videosyn.app.serve.command import run
 from videosyn.app.serve.options import TOKEN_VARIABLE, Limits, ServeOptions
 from videosyn.core.errors import UserError
 
@@ -78,3 +79,11 @@ def test_limits_are_above_zero():
 def test_data_lies_in_the_users_data_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert ServeOptions().data_folder() == tmp_path / "videosyn" / "serve"
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "tpu"])
+def test_a_device_that_is_not_here_is_refused_before_anything_starts(device, tmp_path):
+    data = tmp_path / "data"
+    with pytest.raises(UserError, match=f"device '{device}'"):
+        run(ServeOptions(devices=("cpu", device), data=data, port=0))
+    assert not data.exists()

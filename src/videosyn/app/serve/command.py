@@ -23,6 +23,7 @@ def run(options: ServeOptions) -> None:
     from videosyn.app.serve.service import Service
     from videosyn.app.serve.wire import BoundedProtocol
 
+    _check_devices(options.devices)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     for noisy in ("httpx", "uvicorn.error", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -46,6 +47,15 @@ def run(options: ServeOptions) -> None:
         server_header=False,
     )
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _check_devices(names: tuple[str, ...]) -> None:
+    """A UserError for one that is not here: its worker would start, and fail every job."""
+    if named := [name for name in names if name not in ("auto", "cpu")]:
+        from videosyn.core.runtime import pick_device  # torch, whose import takes as long as the rest of the start
+
+        for name in named:
+            pick_device(name)
 
 
 def _listener(options: ServeOptions) -> socket.socket:
