@@ -50,6 +50,42 @@ def test_a_film_of_several_is_the_film_made_alone_with_its_seed(folders):
     assert done == [(step, 4) for step in (1, 2, 3, 4)]
 
 
+def test_a_pipeline_that_takes_no_callback_tells_of_its_steps_too(folders):
+    pipeline = open_pipeline(str(folders["wan"]), "cpu", "fp32")
+    assert isinstance(pipeline, ForeignPipeline)
+
+    def watched():
+        steps, pictures = [], []
+        output = pipeline(
+            ["a red ball", "a ball"],
+            num_steps=3,
+            progress=lambda *step: steps.append(step),
+            preview=lambda films, shown: pictures.append((films, shown())),
+            batch=2,
+            **SIZE,
+        )
+        return output.frames, steps, pictures
+
+    frames, steps, pictures = watched()
+    assert steps == [(2, 6), (4, 6), (6, 6)]
+    pipeline._accepts = {name: each for name, each in pipeline._accepts.items() if name != "callback_on_step_end"}
+    frames_again, steps_again, pictures_again = watched()
+    assert np.array_equal(frames_again, frames)
+    assert steps_again == steps
+    assert [films for films, _ in pictures_again] == [films for films, _ in pictures] != []
+    assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(pictures, pictures_again))
+
+    class Unwanted(BaseException):
+        pass
+
+    def refuse(done, total):
+        raise Unwanted
+
+    with pytest.raises(Unwanted):
+        pipeline("a red ball", num_steps=3, progress=refuse, **SIZE)
+    assert "step" not in vars(pipeline.pipeline.scheduler)  # what watched is gone
+
+
 def test_the_first_block_cache_of_diffusers_is_a_flag_too_and_goes_off_again(folders):
     pipeline = open_pipeline(str(folders["wan"]), "cpu", "fp32")
     exact = pipeline("a red ball", num_steps=6, **SIZE).frames

@@ -161,9 +161,13 @@ class ForeignPipeline:
             told(step, shown)
             return kept
 
-        if "callback_on_step_end" in self._accepts:
-            asked["callback_on_step_end"] = after_step
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        if "callback_on_step_end" in self._accepts:
+            return self._batch(prompts, generators, {**asked, "callback_on_step_end": after_step})
+        with _watched_steps(self.pipeline, after_step):
+            return self._batch(prompts, generators, asked)
+
+    def _batch(self, prompts: list[str], generators: list[torch.Generator], asked: dict[str, Any]) -> np.ndarray:
         if len(prompts) == 1:
             return self._called(prompt=prompts[0], generator=generators[0], **asked)
         if "negative_prompt" in asked:
@@ -206,6 +210,29 @@ class ForeignPipeline:
     def _fps(self) -> float:
         own = self._accepts["frame_rate"].default if "frame_rate" in self._accepts else None
         return float(own or family_of(self.name).fps)
+
+
+@contextmanager
+def _watched_steps(pipeline: Any, after_step: Callable[..., Any]) -> Iterator[None]:
+    """Within the block `after_step` is told of the scheduler's steps, as a callback would be: for pipelines that take
+    none (HunyuanVideo-1.5)."""
+    scheduler = pipeline.scheduler
+    step, done = scheduler.step, 0
+
+    def watched(*given: Any, **options: Any) -> Any:
+        nonlocal done
+        result = step(*given, **options)
+        latents = result[0] if isinstance(result, tuple) else result.prev_sample
+        if done < len(scheduler.timesteps):
+            after_step(pipeline, done, scheduler.timesteps[done], {"latents": latents})
+        done += 1
+        return result
+
+    scheduler.step = watched
+    try:
+        yield
+    finally:
+        del scheduler.step  # the class's is seen again
 
 
 def open_foreign_vae(name: str, device: str = "auto", dtype: str = "auto") -> ForeignVae:
