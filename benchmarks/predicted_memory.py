@@ -2,7 +2,7 @@
 
     python benchmarks/predicted_memory.py
 
-VidVAE 244 M, VDiT 731M, T5-XXL (4.76 billion), bf16, guidance; nothing is loaded and nothing run.
+VidVAE 246 M, VDiT 767 M, T5-XXL (4.76 billion), bf16, guidance; nothing is loaded and nothing run.
 """
 
 from __future__ import annotations

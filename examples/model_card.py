@@ -1,10 +1,10 @@
 """The model card beside the nano weights: what made them, and the figures that the evaluation commands measured.
 
-videosyn evaluate adherence      -o runs/figures/held-out
+videosyn evaluate adherence      -o runs/figures/held-out --num-prompts 300
 videosyn evaluate adherence      -o runs/figures/free --phrasing free --num-prompts 100
-videosyn evaluate adherence      -o runs/figures/judge --source render
-videosyn evaluate adherence      -o runs/figures/judge-reconstructed --source reconstruct
-videosyn evaluate adherence      -o runs/figures/judge-wrong --source render --wrong-prompts
+videosyn evaluate adherence      -o runs/figures/judge --source render --num-prompts 250
+videosyn evaluate adherence      -o runs/figures/judge-reconstructed --source reconstruct --num-prompts 100
+videosyn evaluate adherence      -o runs/figures/judge-wrong --source render --wrong-prompts --num-prompts 150
 videosyn evaluate reconstruction -o runs/figures/reconstruction --shapes 17x96x96 --num-clips 100
 python examples/model_card.py [--vae runs/nano_vae] [--dit runs/nano_dit] [-o src/videosyn/weights/nano/README.md]
 """

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # From nothing to the nano captioner that ships in the package.
 #
+#   .venv/bin/pip install -e '.[caption]'            # transformers' ViT and language model
 #   examples/train_nano_captioner.sh                 # one CPU core, about an hour and three quarters
 #
 # Stop it at any time (Ctrl-C) and start it again: it goes on where it was. Watch it: tail -f runs/captioner/*/train.log,
