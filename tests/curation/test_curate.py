@@ -135,6 +135,22 @@ def test_a_second_run_does_nothing_anew(dataset, footage, capsys):
     assert (tables(dataset), done(dataset)) == (bytes_before, done_before)
 
 
+def test_captions_of_videosyn_caption_are_there_after_the_next_run(tmp_path, tiny_captioner_folder):
+    folder, output = tmp_path / "films", tmp_path / "dataset"
+    folder.mkdir()
+    write_video(folder / "a.mp4", shot(8), FPS)
+    curate = ["curate", str(folder), "-o", str(output), "--workers", "1", "--text.no-enabled", "--write.shards"]
+    assert run(curate) == 0
+    assert rows(output)[0]["text"] == ""
+    assert run(["caption", str(output), "--captioner", str(tiny_captioner_folder), "--device", "cpu"]) == 0
+    (said,) = rows(output)
+    assert (bool(said["text"]), said["captioner"]) == (True, "tiny-captioner")
+    assert run(curate) == 0
+    assert rows(output) == [said]
+    assert pq.read_table(output / "shards" / "00000.parquet").to_pylist() == [said]
+    assert said["text"].split()[0] in (output / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_run_killed_twice_ends_as_if_it_had_not_been(dataset, footage, tmp_path):
     output = tmp_path / "dataset"
     for num_done in (3, 12):

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from handmade import make_result
 
+from videosyn.core.errors import UserError
 from videosyn.curation import webdataset
-from videosyn.curation.tables import write_tables
+from videosyn.curation.tables import with_captions, write_tables
 from videosyn.curation.work import Work
 from videosyn.curation.write import collect
 
@@ -75,6 +76,28 @@ def test_nothing_kept_is_a_table_without_rows(tmp_path):
     (tmp_path / "dataset").mkdir()
     write_tables(replace(result, clips=result.rejected), tmp_path / "dataset", Work(str(tmp_path / "work")))
     assert pq.read_table(tmp_path / "dataset" / "metadata.parquet").num_rows == 0
+
+
+def test_captions_in_the_table_are_for_clips_without_one(dataset):
+    result, folder, work = dataset
+    write_tables(result, folder, work)
+    first, *_ = result.kept
+    silent = replace(first, caption="", labels={**first.labels, "captioner": "none"})
+    lacking = replace(result, clips=(silent, *(replace(clip, caption="new") for clip in result.clips if clip != first)))
+    told = with_captions(lacking, folder)
+    (again,) = (clip for clip in told.kept if clip.id == first.id)
+    assert (again.caption, again.labels) == (first.caption, first.labels)
+    assert again.scores["caption_words"] == len(first.caption.split())
+    assert all(clip.caption == "new" for clip in told.clips if clip.id != first.id)
+    assert with_captions(lacking, folder / "clips") == lacking  # no table there
+
+
+def test_a_table_that_cannot_be_read_is_not_written_over(dataset):
+    result, folder, _ = dataset
+    (folder / "metadata.parquet").write_bytes(b"PAR1 and no more")
+    silent = replace(result, clips=tuple(replace(clip, caption="") for clip in result.clips))
+    with pytest.raises(UserError, match="remove it, and the same command"):
+        with_captions(silent, folder)
 
 
 def test_hugging_face_reads_the_folder_with_shards_and_report_beside(dataset, tmp_path, monkeypatch):

@@ -18,7 +18,8 @@ Dtype = Literal["auto", "fp32", "bf16", "fp16"]
 class CaptionConfig:
     """Say what videos and pictures show.
 
-    A dataset folder gets the captions in its metadata.parquet. Of files, each caption is printed, and with --output
+    A dataset folder gets the captions in its metadata.parquet; its shards and report.html get them when
+    `videosyn curate` runs again. Of files, each caption is printed, and with --output
     written to a file of JSON lines, which the same command goes on with.
     """
 

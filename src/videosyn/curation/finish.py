@@ -13,6 +13,7 @@ from videosyn.curation.isolation import Child, ChildSetup
 from videosyn.curation.ledger import Ledger
 from videosyn.curation.pipeline import FINISH, Step, named, switched_on
 from videosyn.curation.results import Result, Summary
+from videosyn.curation.tables import with_captions
 from videosyn.curation.tasks import ALL, Plan, check_order
 from videosyn.curation.work import Work, is_url
 
@@ -57,8 +58,9 @@ def raise_if_stuck(ledger: Ledger, plan: Plan) -> None:
 
 
 def finish(ledger: Ledger, dataset: Path, work: Work, codes: Sequence[str] = FINISH) -> None:
-    """Writes tables and report from what the ledger holds; doing it again changes nothing."""
-    result = ledger.result()
+    """Writes tables and report from what the ledger holds and what `videosyn caption` has added to the table since;
+    doing it again changes nothing."""
+    result = with_captions(ledger.result(), dataset)
     for code in codes:
         named(code)(result, dataset, work)
 

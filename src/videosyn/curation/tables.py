@@ -2,15 +2,18 @@
 
 metadata.parquet is the table of a Hugging Face VideoFolder: `file_name` and `text`, then where the clip comes from and
 what it is, every score and every label as a column of its own, and the versions of the stages. Rows are sorted by
-source path, then start. The same result gives the same bytes. Next: `report.py`.
+source path, then start. The same result gives the same bytes. Captions that `videosyn caption` wrote into the table
+are in no ledger: `with_captions` takes them from there. Next: `report.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from videosyn.core.errors import UserError
 from videosyn.core.files import atomic_file
 from videosyn.curation.records import Clip, Source
 from videosyn.curation.results import Result
@@ -34,6 +37,35 @@ _SIZE = {"width": "int32", "height": "int32", "fps": "double", "bytes": "int64"}
 _WHY = {"rejected_by": "string", "reason": "string"}
 _BECAME = {"width_px": "width", "height_px": "height", "fps": "fps", "bytes": "bytes"}
 """Scores of the stage `write` that are columns of _SIZE."""
+
+
+def with_captions(result: Result, dataset: Path) -> Result:
+    """The result whose kept clips without a caption have the one of DATASET/metadata.parquet, if it has one.
+
+    A UserError where that file cannot be read: what is written next would lose its captions.
+    """
+    path = dataset / "metadata.parquet"
+    if not path.is_file() or all(clip.caption for clip in result.kept):
+        return result
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            there = {"id", "text", "captioner"} & set(file.schema_arrow.names)
+            rows = file.read(sorted(there)).to_pylist()
+    except (OSError, ValueError) as error:  # pyarrow's own are of both kinds
+        line = str(error).strip().splitlines()[0]
+        raise UserError(f"cannot read {path} ({line}): remove it, and the same command writes it anew") from error
+    told = {row["id"]: row for row in rows if row.get("id") and row.get("text")}
+    lacking = {clip.id for clip in result.kept if not clip.caption} & told.keys()
+    clips = tuple(_told(clip, told[clip.id]) if clip.id in lacking else clip for clip in result.clips)
+    return replace(result, clips=clips)
+
+
+def _told(clip: Clip, row: Mapping[str, Any]) -> Clip:
+    scores = {**clip.scores, "caption_words": float(len(row["text"].split()))}
+    labels = {**clip.labels, "captioner": row.get("captioner") or clip.labels.get("captioner", "")}
+    return replace(clip, caption=row["text"], scores=scores, labels=labels)
 
 
 def write_tables(result: Result, dataset: Path, work: Work) -> None:
