@@ -129,6 +129,14 @@ def test_a_clip_watched_whole_is_as_its_frames_together(tiny, tmp_path: Path):
     assert captioner.caption_whole(iter(()), 0) == ""
 
 
+def test_rotary_frequencies_keep_their_precision_in_bf16(tiny, tmp_path: Path):
+    save_captioner(tmp_path / "model", tiny)
+    model = MemoryCaptioner(tmp_path / "model", device="cpu", dtype="bf16").model
+    assert {each.dtype for each in model.parameters()} == {torch.bfloat16}
+    assert model.language.lm_head.weight is model.language.get_input_embeddings().weight
+    assert torch.equal(model.language.model.rotary_emb.inv_freq, tiny.language.model.rotary_emb.inv_freq)
+
+
 def test_what_fits_better_is_likelier(tiny, tmp_path: Path):
     save_captioner(tmp_path / "model", tiny)
     captioner = MemoryCaptioner(tmp_path / "model", device="cpu", dtype="fp32")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -11,14 +12,18 @@ import pytest
 import torch
 from clips_folder import write_folder  # pyright: ignore[reportMissingImports]
 
+from videosyn.captioner.config import CLIP_MEAN, CLIP_STD
 from videosyn.captioner.storage import load_captioner
 from videosyn.core.errors import UserError
 from videosyn.dataset.batches import WHOLE, Share
 from videosyn.dataset.buckets import parse_buckets
+from videosyn.training import captioner_run
 from videosyn.training.captioner_options import CaptionerStage, CaptionerTraining
+from videosyn.training.captioner_run import make_captioner, train_captioner
 from videosyn.training.captioner_source import WorldFrames, render_frames
 from videosyn.training.captioner_step import worn
 from videosyn.training.draws import Draws
+from videosyn.training.parallel import Processes
 from videosyn.training.run import run_captioner
 from videosyn.world.caption import caption
 from videosyn.world.footprint import frame_cells, named_cells
@@ -28,11 +33,19 @@ from videosyn.world.vocabulary import COLOURS, KINDS
 
 pytest.importorskip("transformers")
 
-COMMON = {"preset": "tiny", "dtype": "fp32", "workers": 0, "warmup_steps": 2, "log_seconds": 1e-9, "threads": 1}
+COMMON = {"dtype": "fp32", "workers": 0, "warmup_steps": 2, "log_seconds": 1e-9, "threads": 1}
 
 
 def options_in(folder: Path, **how) -> CaptionerTraining:
-    how = {"max_steps": 3, "batch_size": 4, "validation_clips": 2, "num_clips": 12, "kept_frames": 5, **how}
+    how = {
+        "preset": "tiny",
+        "max_steps": 3,
+        "batch_size": 4,
+        "validation_clips": 2,
+        "num_clips": 12,
+        "kept_frames": 5,
+        **how,
+    }
     return CaptionerTraining(
         out=str(folder / "run"),
         cache=str(folder / "clips"),
@@ -182,22 +195,67 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path, how, message):
         run_captioner(options_in(tmp_path, **how))
 
 
-def test_weights_of_transformers_can_begin_a_captioner(tmp_path: Path):
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> Path:
+    """A folder with a tiny CLIP, `clip`, and a tiny Phi-3 with its tokenizer, `phi`, as transformers writes them."""
     from transformers import CLIPVisionConfig, CLIPVisionModel, Phi3Config, Phi3ForCausalLM
 
     from videosyn.captioner.tokenizer import make_tokenizer
 
+    folder = tmp_path_factory.mktemp("published")
     small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    CLIPVisionModel(CLIPVisionConfig(image_size=32, patch_size=8, **small)).save_pretrained(tmp_path / "clip")
+    CLIPVisionModel(CLIPVisionConfig(image_size=32, patch_size=8, **small)).save_pretrained(folder / "clip")
     tokenizer = make_tokenizer([caption(sample_scene(seed), Random(seed)) for seed in range(9)], 280)
     ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
     language = Phi3ForCausalLM(Phi3Config(vocab_size=len(tokenizer), num_key_value_heads=2, **small, **ends))
-    language.save_pretrained(tmp_path / "phi")
-    tokenizer.save_pretrained(tmp_path / "phi")
-    options = options_in(
-        tmp_path, vision=str(tmp_path / "clip"), language=str(tmp_path / "phi"), frozen=("vision", "language")
-    )
+    language.save_pretrained(folder / "phi")
+    tokenizer.save_pretrained(folder / "phi")
+    return folder
+
+
+@pytest.mark.parametrize("frozen", [("vision", "language"), ("vision",), ()])
+def test_weights_of_transformers_begin_a_captioner_and_are_trained_unless_frozen(tmp_path: Path, published, frozen):
+    named = {"vision": str(published / "clip"), "language": str(published / "phi")}
+    options = options_in(tmp_path, **named, frozen=frozen)
+    begun = make_captioner(options).state_dict()
     assert run_captioner(options) == "finished"
     model = load_captioner(f"{options.out}/model")
     assert model.config.image_px == 32
-    torch.testing.assert_close(model.language.model.embed_tokens.weight, language.model.embed_tokens.weight)
+    moved = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, begun[name])}
+    assert moved & {"vision", "language"} == {"vision", "language"} - set(frozen)
+
+
+def test_pictures_have_the_levels_that_a_named_encoder_learned_from(tmp_path: Path, published):
+    from transformers import SiglipVisionConfig, SiglipVisionModel
+
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    siglip, told = tmp_path / "siglip", tmp_path / "told"
+    SiglipVisionModel(SiglipVisionConfig(image_size=32, patch_size=8, **small)).save_pretrained(siglip)
+    shutil.copytree(published / "clip", told)
+    (told / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.1] * 3, "image_std": [0.2] * 3}))
+    found = []
+    for folder in (published / "clip", siglip, told):
+        config = make_captioner(options_in(tmp_path, preset="nano", vision=str(folder))).config
+        found.append((config.image_mean, config.image_std))
+    assert found == [(CLIP_MEAN, CLIP_STD), ((0.5,) * 3, (0.5,) * 3), ((0.1,) * 3, (0.2,) * 3)]
+
+
+def test_a_run_that_goes_on_keeps_its_tokenizer(tmp_path: Path, monkeypatch):
+    options = options_in(tmp_path, max_steps=1)
+    run_captioner(options)
+    words = load_captioner(f"{options.out}/model").tokenizer.get_vocab()
+    monkeypatch.setattr(captioner_run, "_texts", lambda *_: ["other data, other texts"] * 9)
+    assert make_captioner(replace(options, out=str(tmp_path / "new"))).tokenizer.get_vocab() != words
+    run_captioner(replace(options, max_steps=2))
+    assert load_captioner(f"{options.out}/model").tokenizer.get_vocab() == words
+
+
+def test_rotary_frequencies_are_not_rounded(tmp_path: Path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(captioner_run, "train", lambda options, step, **_: seen.append(step.model) or "finished")
+    options = options_in(tmp_path)
+    train_captioner(options, Processes(), torch.device("cpu"), torch.bfloat16)
+    (model,) = seen
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    wanted = make_captioner(options).language.model.rotary_emb.inv_freq
+    assert torch.equal(model.language.model.rotary_emb.inv_freq, wanted)

@@ -51,10 +51,12 @@ class MemoryCaptioner:
     def __init__(self, folder: str | Path, name: str = "", device: str = "auto", dtype: str = "auto") -> None:
         """folder: what `train captioner` wrote. UserError where it is not whole."""
         from videosyn.captioner.storage import load_captioner
+        from videosyn.core.pretrained import place
         from videosyn.core.runtime import pick_device, pick_dtype
 
-        place = pick_device(device)
-        self.model = load_captioner(folder).to(place, pick_dtype(dtype, place))
+        where = pick_device(device)
+        self.model = load_captioner(folder)
+        place(self.model, where, pick_dtype(dtype, where))
         self.name = name or Path(folder).name
         self.num_frames = self.model.config.num_frames
         self.look_px = 4 * self.model.config.image_px

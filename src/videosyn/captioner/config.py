@@ -9,6 +9,9 @@ from videosyn.core.errors import UserError
 
 CONV = "conv"
 """The `model_type` of the small vision encoder of our own; all others are transformers'."""
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+"""Of levels of 0 to 1 of CLIP's pictures, red, green, blue."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,9 @@ class CaptionerConfig:
     """Side of the pictures that the vision encoder sees."""
     keep_aspect: bool = False
     """Whether pictures keep their aspect ratio and about image_px x image_px pixels; else they become square."""
-    image_mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
+    image_mean: tuple[float, float, float] = CLIP_MEAN
     """Subtracted from levels of 0 to 1, red, green, blue."""
-    image_std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+    image_std: tuple[float, float, float] = CLIP_STD
     """What the difference is then divided by."""
     prompt: str = "Describe this video in detail, in one paragraph."
     """What the language model is asked."""

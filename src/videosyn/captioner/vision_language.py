@@ -14,7 +14,7 @@ import numpy as np
 
 from videosyn.captioner.frames import evenly_spaced
 from videosyn.core.errors import UserError
-from videosyn.core.pretrained import load_strictly
+from videosyn.core.pretrained import load_strictly, place
 
 PROMPT = "Describe this video in detail, in one paragraph."
 
@@ -34,7 +34,7 @@ class VisionLanguageModel:
         path = str(local) if local.is_dir() else name
         self.name = local.name if local.is_dir() else name
         self.num_frames, self.look_px, self.max_tokens = num_frames, 960, max_tokens
-        place = pick_device(device)
+        where = pick_device(device)
         try:
             self._processor: Any = AutoProcessor.from_pretrained(path)
         except (OSError, ValueError, ImportError, KeyError) as error:
@@ -45,8 +45,8 @@ class VisionLanguageModel:
             ) from error
         if not getattr(self._processor, "chat_template", None):
             raise UserError(f"{name} has no chat template: name a model that is tuned to follow prompts")
-        model = load_strictly(AutoModelForImageTextToText, path, "captioner")
-        self._model: Any = model.to(device=place, dtype=pick_dtype(dtype, place))
+        self._model: Any = load_strictly(AutoModelForImageTextToText, path, "captioner")
+        place(self._model, where, pick_dtype(dtype, where))
 
     def caption(
         self,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from videosyn.core.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 def load_strictly(kind: Any, model: str, whose: str, may_be_left: Sequence[str] = ()) -> Any:
@@ -29,3 +33,14 @@ def check_all_used(info: Mapping[str, Any], model: str, may_be_left: Sequence[st
     problems = [f"{len(keys)} {what} ({sorted(map(str, keys))[0]}, ...)" for what, keys in wrong.items() if keys]
     if problems:
         raise UserError(f"{model} does not hold the weights its config asks for: {'; '.join(problems)}")
+
+
+def place(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Moves a model to a device and what its files hold to a number type.
+
+    Buffers that no file holds keep theirs: rotary frequencies rounded to bf16 turn far positions by wrong angles.
+    """
+    model.to(device)
+    for stored in model.state_dict(keep_vars=True).values():
+        if stored.is_floating_point():
+            stored.data = stored.data.to(dtype)

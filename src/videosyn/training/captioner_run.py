@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import torch
 
 from videosyn.captioner import presets
+from videosyn.captioner.config import CLIP_MEAN, CLIP_STD
 from videosyn.captioner.model import Captioner
-from videosyn.captioner.storage import load_captioner, load_tokenizer
+from videosyn.captioner.storage import TOKENIZER, load_captioner, load_tokenizer
 from videosyn.captioner.tokenizer import make_tokenizer
 from videosyn.captioner.vision import TransformersVision
 from videosyn.core.errors import UserError
-from videosyn.core.pretrained import load_strictly
+from videosyn.core.pretrained import load_strictly, place
 from videosyn.dataset.buckets import Bucket, parse_buckets
 from videosyn.dataset.decoders import Decoders
 from videosyn.dataset.world_clips import TRAIN_SEEDS, scenes_of
 from videosyn.training.captioner_options import CaptionerTraining
 from videosyn.training.captioner_source import WorldFrames, held_out_frames, render_frames
 from videosyn.training.captioner_step import CaptionerStep, FootageFrames, frames_of
+from videosyn.training.checkpoint import checkpoints
 from videosyn.training.footage_source import FootageSource, footage_source
 from videosyn.training.loop import train
 from videosyn.training.parallel import Processes
@@ -37,7 +40,8 @@ def train_captioner(options: CaptionerTraining, processes: Processes, device: to
     """-> "finished" or "stopped". The captioner lies in `options.out`/model."""
     buckets = parse_buckets(options.buckets)
     source = footage_source(options, buckets, options.validation_clips) if options.data else None
-    model = make_captioner(options, source).to(device, dtype)
+    model = make_captioner(options, source)
+    place(model, device, dtype)
     for part in options.frozen:
         getattr(model, part).requires_grad_(False)
     prompt = options.prompt or model.config.prompt
@@ -52,7 +56,10 @@ def train_captioner(options: CaptionerTraining, processes: Processes, device: to
 
 
 def make_captioner(options: CaptionerTraining, source: FootageSource | None = None) -> Captioner:
-    """Of the preset, or all of `init`; with random weights, but for the encoder and language model that are named."""
+    """Of the preset, or all of `init`; with random weights, but for the encoder and language model that are named.
+
+    All of it is to be trained.
+    """
     torch.manual_seed(options.seed)
     if options.init:
         return load_captioner(options.init).train()
@@ -61,20 +68,22 @@ def make_captioner(options: CaptionerTraining, source: FootageSource | None = No
     if options.vision:
         loaded["vision"] = _load("AutoModel", options.vision, "vision")
         vision = loaded["vision"].config.to_diff_dict()
+        mean, std = _levels(options.vision, vision["model_type"])
         config = replace(config, vision=vision, image_px=_image_px(loaded["vision"]), keep_aspect=False)
+        config = replace(config, image_mean=mean, image_std=std)
     if options.language:
         loaded["language"] = _load("AutoModelForCausalLM", options.language, "language")
         config = replace(config, language=loaded["language"].config.to_diff_dict())
         tokenizer = load_tokenizer(options.language)
     else:
-        tokenizer = make_tokenizer(_texts(options, source), config.language["vocab_size"])
+        tokenizer = _learned(options) or make_tokenizer(_texts(options, source), config.language["vocab_size"])
         config = replace(config, language={**config.language, "vocab_size": len(tokenizer)})
     model = Captioner(config, tokenizer)
     if "vision" in loaded:
         model.vision = TransformersVision(loaded["vision"])
     if "language" in loaded:
         model.language = loaded["language"]
-    return model
+    return model.requires_grad_(True).train()  # what was loaded came frozen
 
 
 def _load(kind: str, name: str, field: str) -> Any:
@@ -98,6 +107,29 @@ def _image_px(model: Any) -> int:
     if not isinstance(size, int):
         raise UserError("vision must be an encoder of square pictures (CLIP, SigLIP)")
     return size
+
+
+def _levels(name: str, model_type: str) -> tuple[Any, Any]:
+    """Mean and standard deviation of the pictures an encoder learned from: what its files say, else its family's."""
+    from transformers import BaseImageProcessor
+
+    try:
+        told, _ = BaseImageProcessor.get_image_processor_dict(name)
+    except OSError:  # there is no such file
+        told = {}
+    family = ((0.5,) * 3, (0.5,) * 3) if model_type.startswith("siglip") else (CLIP_MEAN, CLIP_STD)
+    mean, std = (tuple(told.get(key) or other) for key, other in zip(("image_mean", "image_std"), family))
+    if not len(mean) == len(std) == 3:
+        raise UserError(f"vision must be an encoder of pictures in red, green and blue, got {name!r}")
+    return mean, std
+
+
+def _learned(options: CaptionerTraining) -> Any | None:
+    """The tokenizer of a run that goes on: learned anew, of data that have changed since, it would number tokens
+    unlike the checkpoint's."""
+    folder = Path(options.out) / "model" / TOKENIZER
+    goes_on = folder.is_dir() and checkpoints(Path(options.out) / "checkpoints")
+    return load_tokenizer(folder) if goes_on else None
 
 
 def _texts(options: CaptionerTraining, source: FootageSource | None) -> Sequence[str]:
