@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from videosyn.core.errors import UserError
 from videosyn.core.looking import HELD, count_frames, every_frame, films_of, look_at
-from videosyn.core.video_file import write_video
+from videosyn.core.video_file import read_metadata, read_video, write_video
 
 
 def film(num_frames: int, height: int = 32, width: int = 48) -> np.ndarray:
@@ -67,6 +68,34 @@ def test_what_is_no_film_is_a_users_error(tmp_path: Path):
         count_frames(tmp_path / "film.mp4")
     (tmp_path / "picture.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match="cannot read"):
+        look_at(tmp_path / "picture.png", 4, 100)
+
+
+def test_a_film_whose_tags_are_no_utf8_is_looked_at(tmp_path: Path):
+    path = tmp_path / "film.mp4"
+    write_video(path, film(3), 8, {"prompt": "MARK"})
+    path.write_bytes(path.read_bytes().replace(b"MARK", b"\xe9\xe9\xff\xfe"))
+    assert look_at(path, 4, 100).num_frames == count_frames(path) == len(read_video(path)[0]) == 3
+    read_metadata(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".gif", ".webp"])
+def test_a_damaged_picture_is_a_users_error_wherever_it_is_damaged(tmp_path: Path, suffix):
+    path = tmp_path / f"picture{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        for broken in (whole[:place], whole[:place] + b"\xff" * 5 + whole[place + 5 :]):
+            path.write_bytes(broken)
+            with contextlib.suppress(UserError):
+                look_at(path, 4, 100)
+
+
+def test_a_picture_of_too_many_pixels_is_a_users_error(tmp_path: Path, monkeypatch):
+    Image.fromarray(film(1)[0]).save(tmp_path / "picture.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UserError, match=r"cannot read .*picture.png as a picture: .*decompression bomb"):
         look_at(tmp_path / "picture.png", 4, 100)
 
 

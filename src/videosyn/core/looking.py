@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videosyn.core.errors import UserError
-from videosyn.core.video_file import read_video
+from videosyn.core.video_file import read_video, readable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +78,7 @@ def every_frame(path: Path, at_most_px: int) -> Iterator[np.ndarray]:
 
     size: tuple[int, int] | None = None
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             for frame in container.decode(container.streams.video[0]):
                 size = size or _size(frame.width, frame.height, at_most_px)
                 fits = frame if (frame.width, frame.height) == size else frame.reformat(*size, interpolation="AREA")
@@ -100,7 +100,7 @@ def count_frames(path: Path) -> int:
     import av.error
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise UserError(f"cannot read {path} as a video: {error}") from error
@@ -121,11 +121,8 @@ def _picture(path: Path, at_most_px: int) -> np.ndarray:
     import numpy as np
     from PIL import Image, ImageOps
 
-    try:
-        with Image.open(path) as opened:
-            return _smaller(np.asarray(ImageOps.exif_transpose(opened).convert("RGB")), at_most_px)
-    except OSError as error:
-        raise UserError(f"cannot read {path} as a picture: {error}") from error
+    with readable(path, "picture"), Image.open(path) as opened:
+        return _smaller(np.asarray(ImageOps.exif_transpose(opened).convert("RGB")), at_most_px)
 
 
 def _smaller(frame: np.ndarray, at_most_px: int) -> np.ndarray:

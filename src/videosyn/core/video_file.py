@@ -10,7 +10,9 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +74,7 @@ def read_video(path: str | os.PathLike) -> tuple[np.ndarray, float]:
     import numpy as np
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             stream = container.streams.video[0]
             decoded = ((frame.to_ndarray(format="rgb24"), frame.rotation) for frame in container.decode(stream))
             frames = [np.rot90(pixels, round(turned_deg / 90)) for pixels, turned_deg in decoded]
@@ -91,20 +93,34 @@ def read_metadata(path: str | os.PathLike) -> dict[str, str]:
         if suffix == ".mp4":
             import av
 
-            with av.open(str(path)) as container:
+            with av.open(str(path), metadata_errors="replace") as container:
                 note = container.metadata.get("comment", "")
         else:
             from PIL import Image
 
-            with Image.open(path) as image:
+            with readable(path, "picture"), Image.open(path) as image:
                 note = image.getexif().get(_IMAGE_DESCRIPTION, "") or image.info.get("comment", "")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     try:
         metadata = json.loads(note)
-    except ValueError:
+    except (ValueError, TypeError):
         return {}
     return metadata if isinstance(metadata, dict) else {}
+
+
+@contextmanager
+def readable(path: str | os.PathLike, kind: str) -> Iterator[None]:
+    """Whatever Pillow raises inside, of a damaged picture or one of too many pixels, becomes a UserError."""
+    from PIL import Image
+
+    damaged = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error)
+    try:
+        yield
+    except UserError:
+        raise
+    except (*damaged, Image.DecompressionBombError) as error:
+        raise UserError(f"cannot read {path} as a {kind}: {error}") from error
 
 
 def contact_sheet(frames: np.ndarray) -> np.ndarray:
@@ -181,17 +197,15 @@ def _read_animation(path: Path) -> tuple[np.ndarray, float]:
     import numpy as np
     from PIL import Image, ImageSequence
 
-    try:
+    with readable(path, "video"):
         with Image.open(path) as image:
             shown = [(np.asarray(frame.convert("RGB")), _duration_ms(frame)) for frame in ImageSequence.Iterator(image)]
-    except OSError as error:
-        raise UserError(f"cannot read {path} as a video: {error}") from error
-    note = read_metadata(path)
-    fps = float(note.get("fps", 0)) or 1000 / min(duration_ms for _, duration_ms in shown)
-    if len(shown) == 1:  # a film that stands still is stored as a picture
-        return np.stack([shown[0][0]] * int(note.get("num_frames", 1))), fps
-    frames = [pixels for pixels, duration_ms in shown for _ in range(max(1, round(duration_ms * fps / 1000)))]
-    return np.stack(frames), fps
+        note = read_metadata(path)
+        fps = float(note.get("fps", 0)) or 1000 / min(duration_ms for _, duration_ms in shown)
+        if len(shown) == 1:  # a film that stands still is stored as a picture
+            return np.stack([shown[0][0]] * int(note.get("num_frames", 1))), fps
+        frames = [pixels for pixels, duration_ms in shown for _ in range(max(1, round(duration_ms * fps / 1000)))]
+        return np.stack(frames), fps
 
 
 def _duration_ms(image: Any) -> float:
