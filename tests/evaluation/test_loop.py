@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 
 from videosyn.evaluation import loop
 from videosyn.evaluation.loop_options import LoopConfig
-from videosyn.world.dense import dense_caption
+from videosyn.world.dense import dense_caption, read_dense
+from videosyn.world.parsed import Parsed
 from videosyn.world.prompts import held_out_prompts
 
 
@@ -80,3 +82,18 @@ def test_a_film_of_noise_agrees_with_nothing(monkeypatch, tmp_path: Path):
     closed = loop.run(config)
     assert loop.shares(closed, "judge")["scene"].right == 0
     assert loop.shares(closed, "captioner")["light"].right == 2
+    assert loop.shares(closed, "same") == {}  # the judge sees nothing there to agree with
+
+
+def test_a_film_in_which_the_judge_sees_nothing_is_no_agreement():
+    scene = held_out_prompts(1, 0)[0][1]
+    said = read_dense(dense_caption(scene), 17)
+    blind = loop.Closed("prompt", dense_caption(scene), said, said, Parsed())
+    agreeing = replace(blind, seen=said)
+    assert "all at once" not in loop.shares([blind], "same")
+    assert loop.shares([blind, agreeing], "same")["all at once"] == loop.Share(1, 1)
+    film = np.zeros((17, 32, 32, 3), dtype=np.uint8)
+    seconds = {"make": 1.0, "caption": 1.0, "judge": 1.0}
+    document = loop.document_of([blind, agreeing], {}, seconds, [film, film], "teller")
+    assert [films[0].label for _, films in document.films] == ["the judge sees nothing", "captioner and judge agree"]
+    assert loop.document_of([blind], {}, seconds, [film], "teller").tables

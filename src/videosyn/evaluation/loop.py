@@ -101,14 +101,15 @@ def _told(captioner: ClipCaptioner, frames: np.ndarray) -> list[str]:
 
 
 def shares(closed: Sequence[Closed], column: str) -> dict[str, Share]:
-    """Of every attribute, over the films that name it, and of everything at once."""
+    """Of every attribute, over the films that name it, and of everything at once, over those that name any."""
     verdicts = [each.verdicts[column] for each in closed]
     out = {}
     for name in ATTRIBUTES:
         named = [verdict[name] for verdict in verdicts if name in verdict]
         if named:
             out[name] = Share(len(named), sum(named))
-    out[ALL] = Share(len(verdicts), sum(all(verdict.values()) for verdict in verdicts))
+    if whole := [all(verdict.values()) for verdict in verdicts if verdict]:
+        out[ALL] = Share(len(whole), sum(whole))
     return out
 
 
@@ -151,5 +152,8 @@ def _cell(share: Share) -> str:
 
 
 def _differences(each: Closed) -> str:
-    wrong = [name for name, same in each.verdicts["same"].items() if not same]
+    verdict = each.verdicts["same"]
+    if not verdict:
+        return "the judge sees nothing"
+    wrong = [name for name, same in verdict.items() if not same]
     return f"captioner and judge differ in {', '.join(wrong)}" if wrong else "captioner and judge agree"
