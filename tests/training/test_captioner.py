@@ -183,6 +183,8 @@ def test_clips_of_a_dataset_train_too(tmp_path: Path):
         ({"naming_weight": -1.0}, "naming_weight must not be negative"),
         ({"naming_weight": 1.0, "data": "x"}, "a lesson of the world"),
         ({"worn_share": 2.0}, "worn_share must lie in 0 to 1"),
+        ({"compile": True}, "compile has not been made to work for captioners"),
+        ({"gradient_checkpointing": True}, "gradient_checkpointing has not been made to work"),
         ({"kept_frames": 1}, "kept_frames must be at least 2"),
         ({"buckets": ("9x48x48",)}, "needs rendered clips of its shape"),
         ({"parallel": "fsdp"}, "parallel ddp"),

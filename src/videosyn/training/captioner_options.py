@@ -72,6 +72,9 @@ class CaptionerTraining(Training):
                 raise UserError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")
         if self.kept_frames < 2:
             raise UserError(f"kept_frames must be at least 2, got {self.kept_frames}")
+        for name in ("compile", "gradient_checkpointing"):
+            if getattr(self, name):
+                raise UserError(f"{name} has not been made to work for captioners: leave it out")
         check_names(self.stages)
         self.staged()
 
