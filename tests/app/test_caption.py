@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,9 @@ def test_json_lines_are_gone_on_with(tmp_path: Path, model):
     assert {row["num_frames"] for row in rows} == {5}
     begin = whole.splitlines(keepends=True)
     out.write_bytes(begin[0] + begin[1][:20])  # as a kill may leave it
+    assert caption(*films, "-o", out, model=model) == 0
+    assert out.read_bytes() == whole
+    out.write_bytes(whole[:-1])  # whole but for its end
     assert caption(*films, "-o", out, model=model) == 0
     assert out.read_bytes() == whole
     films[0].unlink()  # what is done is not read again
@@ -107,6 +111,76 @@ def test_a_dataset_that_was_stopped_is_gone_on_with(tmp_path: Path, model):
     assert caption(folder, model=model) == 0
     assert rows_of(folder)[0]["text"] == "said before"
     assert [row["captioner"] for row in rows_of(folder)] == ["someone", "tiny-captioner", "tiny-captioner"]
+
+
+def test_to_overwrite_is_to_leave_what_a_stopped_run_of_another_captioner_said(tmp_path: Path, model):
+    pytest.importorskip("pyarrow")
+    folder = write_dataset(tmp_path / "set", ["", ""])
+    rows = [
+        {"file_name": f"film{number}.mp4", "text": "said before", "captioner": who, "num_frames": 5}
+        for number, who in enumerate(("someone", "tiny-captioner"))
+    ]
+    (folder / ".captions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert caption(folder, "--overwrite", model=model) == 0
+    assert [row["captioner"] for row in rows_of(folder)] == ["tiny-captioner"] * 2
+    assert [row["text"] == "said before" for row in rows_of(folder)] == [False, True]
+
+
+def test_a_table_that_is_cut_off_and_a_full_disk_are_one_line(tmp_path: Path, model, capsys):
+    pytest.importorskip("pyarrow")
+    folder = write_dataset(tmp_path / "set", [""])
+    (folder / ".captions.jsonl").symlink_to("/dev/full")
+    assert caption(folder, model=model) == 2
+    assert "make room, and the same command goes on" in capsys.readouterr().err
+    table = folder / "metadata.parquet"
+    table.write_bytes(table.read_bytes()[:-20])
+    assert caption(folder, model=model) == 2
+    assert f"cannot read {table}" in capsys.readouterr().err
+
+
+def test_a_datasets_captions_have_no_other_output(tmp_path: Path, model, capsys):
+    pytest.importorskip("pyarrow")
+    folder = write_dataset(tmp_path / "set", [""])
+    assert caption(folder, "-o", tmp_path / "captions.jsonl", model=model) == 2
+    assert "leave the output out" in capsys.readouterr().err
+
+
+class Slow:
+    """As a vision language model: clip by clip, and stopped at the third."""
+
+    name, num_frames, look_px = "slow", 2, 64
+
+    def __init__(self) -> None:
+        self.said = 0
+
+    def caption(self, clips, prompt=None, times=None):
+        if self.said == 2:
+            raise KeyboardInterrupt
+        self.said += len(clips)
+        return ["something"] * len(clips)
+
+
+def test_what_a_stopped_run_has_said_is_written_and_what_it_would_look_at_is_left(tmp_path: Path, monkeypatch):
+    from videosyn.app import caption as module
+
+    films, out, seen = write_films(tmp_path / "films", 12), tmp_path / "captions.jsonl", []
+    look_at = module.look_at
+    monkeypatch.setattr(module, "look_at", lambda path, *how: seen.append(path) or look_at(path, *how))
+    monkeypatch.setattr(module, "open_captioner", lambda *_: Slow())
+    with pytest.raises(KeyboardInterrupt):
+        module.run(module.CaptionConfig(tuple(films), output=out))
+    assert [row["file_name"] for row in lines(out)] == [str(film) for film in films[:2]]
+    assert len(seen) < 8
+
+
+def test_leaving_the_pool_leaves_what_waits():
+    from videosyn.app.caption import _pool
+
+    done = []
+    with _pool() as pool:
+        for number in range(20):
+            pool.submit(lambda number=number: time.sleep(0.05) or done.append(number))
+    assert len(done) <= 4
 
 
 def test_a_damaged_file_is_told_of_and_the_others_are_done(tmp_path: Path, model, capsys):

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,13 +17,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from videosyn.app.caption_options import CaptionConfig
+from videosyn.app.caption_options import METADATA, CaptionConfig, is_dataset
 from videosyn.captioner.clip_captioner import ClipCaptioner, MemoryCaptioner, open_captioner
 from videosyn.core.errors import UserError
 from videosyn.core.files import atomic_file
 from videosyn.core.looking import Look, count_frames, every_frame, films_of, look_at
 
-METADATA = "metadata.parquet"
 PROGRESS = ".captions.jsonl"
 """In a dataset: captions that are not in its table yet."""
 
@@ -39,7 +39,7 @@ class _Row:
 
 def run(config: CaptionConfig) -> None:
     """Captions every source. A file that cannot be read is told of, and the others are done; then a UserError."""
-    datasets = [source for source in config.sources if (source / METADATA).is_file()]
+    datasets = [source for source in config.sources if is_dataset(source)]
     others = [source for source in config.sources if source not in datasets]
     captioner = open_captioner(config.captioner, config.device, config.dtype, config.max_tokens)
     if config.every_frame and not isinstance(captioner, MemoryCaptioner):
@@ -76,27 +76,32 @@ def _caption_dataset(dataset: Path, captioner: ClipCaptioner, config: CaptionCon
         import pyarrow.parquet as pq
     except ImportError as error:
         raise UserError("a dataset's table needs pyarrow: pip install 'videosyn[train]'") from error
-    table = pq.read_table(dataset / METADATA)
+    try:
+        table = pq.read_table(dataset / METADATA)
+    except (OSError, ValueError) as error:  # pyarrow's own are of both kinds
+        line = str(error).strip().splitlines()[0]
+        raise UserError(f"cannot read {dataset / METADATA} ({line}): remove it, and curate writes it anew") from error
     if "file_name" not in table.column_names:
         raise UserError(f"{dataset / METADATA} has no column file_name: name a dataset that curate made")
     names: list[str] = table["file_name"].to_pylist()
     texts = [text or "" for text in table["text"].to_pylist()] if "text" in table.column_names else [""] * len(names)
     old = table["captioner"].to_pylist() if "captioner" in table.column_names else [None] * len(names)
-    done = _read_lines(dataset / PROGRESS)
+    done = _captions_kept(dataset / PROGRESS, captioner.name if config.overwrite else "")
     wanted = [name for name, text in zip(names, texts) if (config.overwrite or not text) and name not in done]
     lost: list[str] = []
     for row in _captions([(name, dataset / name) for name in wanted], captioner, config, lost):
         _append(dataset / PROGRESS, row)
-    done = _read_lines(dataset / PROGRESS)
+    done = _captions_kept(dataset / PROGRESS, captioner.name if config.overwrite else "")
     new = [done[name].text if name in done else text for name, text in zip(names, texts)]
     who = [done[name].captioner if name in done else each for name, each in zip(names, old)]
     columns: dict[str, Any] = {name: table[name] for name in table.column_names}
     columns |= {"text": pa.array(new, pa.string()), "captioner": pa.array(who, pa.string())}
     if "caption_words" in columns:
         columns["caption_words"] = pa.array([float(len(text.split())) for text in new], pa.float64())
-    with atomic_file(dataset / METADATA) as hidden:
-        pq.write_table(pa.table(columns), hidden)
-    (dataset / PROGRESS).unlink(missing_ok=True)
+    with _writing(dataset / METADATA):
+        with atomic_file(dataset / METADATA) as hidden:
+            pq.write_table(pa.table(columns), hidden)
+        (dataset / PROGRESS).unlink(missing_ok=True)
     print(f"{dataset / METADATA}: {len(done)} clips captioned, {len(names) - len(done)} left as they were")
     return lost
 
@@ -113,7 +118,7 @@ def _captions(
         except UserError as error:
             return str(error)
 
-    with bar, ThreadPoolExecutor(2) as pool:
+    with bar, _pool() as pool:
         if config.every_frame:
             assert isinstance(captioner, MemoryCaptioner)
             for name, path in clips:
@@ -122,8 +127,10 @@ def _captions(
                 if row is not None:
                     yield row
             return
-        ahead = _ahead(pool, look, [path for _, path in clips], 2 * config.batch_size)
-        for batch in _batches(zip(clips, ahead), config.batch_size):
+        # A vision language model answers clip by clip, and slowly: what it has said is written at once.
+        size = config.batch_size if isinstance(captioner, MemoryCaptioner) else 1
+        ahead = _ahead(pool, look, [path for _, path in clips], 2 * size)
+        for batch in _batches(zip(clips, ahead), size):
             seen = [(name, found) for (name, _), found in batch if isinstance(found, Look)]
             lost += [found for _, found in batch if isinstance(found, str)]
             frames, times = [found.frames for _, found in seen], [found.times for _, found in seen]
@@ -145,6 +152,16 @@ def _watch_whole(
     return _Row(name, text, captioner.name, count)
 
 
+@contextmanager
+def _pool() -> Iterator[ThreadPoolExecutor]:
+    """Two threads. Whoever leaves, also by Ctrl-C, waits for what they do, and not for what they would do next."""
+    pool = ThreadPoolExecutor(2)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def _ahead(pool: ThreadPoolExecutor, act: Any, items: list[Any], count: int) -> Iterator[Any]:
     """act(item) of each item in order, up to `count` of them computed before they are asked for."""
     waiting: list[Any] = []
@@ -162,6 +179,11 @@ def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
+def _captions_kept(path: Path, captioner: str) -> dict[str, _Row]:
+    """Rows of a run that was stopped. captioner: rows of others do not count; empty: all do."""
+    return {name: row for name, row in _read_lines(path).items() if captioner in ("", row.captioner)}
+
+
 def _read_lines(path: Path) -> dict[str, _Row]:
     """Rows by file name. A line that a kill cut short does not count, and is cut off."""
     if not path.is_file():
@@ -169,20 +191,31 @@ def _read_lines(path: Path) -> dict[str, _Row]:
     rows: dict[str, _Row] = {}
     whole = b""
     for line in path.read_bytes().splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            break
         try:
             row = _Row(**json.loads(line))
         except (ValueError, TypeError) as error:
-            if not line.endswith(b"\n"):
-                break
             raise UserError(f"{path} is no file of captions ({error}): give another output") from error
         rows[row.file_name] = row
         whole += line
     if len(whole) < path.stat().st_size:
-        with atomic_file(path) as hidden:
+        with _writing(path), atomic_file(path) as hidden:
             hidden.write_bytes(whole)
     return rows
 
 
 def _append(path: Path, row: _Row) -> None:
-    with path.open("a", encoding="utf-8") as file:
+    with _writing(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(vars(row), ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A disk that is full or a folder that cannot be written to is a UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path} ({error.strerror or error}): make room, and the same command goes on"
+        ) from error

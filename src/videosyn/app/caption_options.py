@@ -12,6 +12,12 @@ from videosyn.core.errors import UserError
 from videosyn.core.files import check_writable
 
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
+METADATA = "metadata.parquet"
+
+
+def is_dataset(source: Path) -> bool:
+    """Whether a source is a folder with a table, as curate makes it."""
+    return (source / METADATA).is_file()
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class CaptionConfig:
     prompt: str | None = None
     """What is asked; the captioner's own question if left out."""
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="FILE.jsonl")] = None
-    """JSON lines with file_name, text, captioner, num_frames."""
+    """JSON lines with file_name, text, captioner, num_frames, of files; a dataset's captions go into its table."""
     overwrite: bool = False
     """Captions again what has a caption already."""
     every_frame: bool = False
@@ -39,7 +45,7 @@ class CaptionConfig:
     max_tokens: int = 200
     """Longest answer of a vision language model."""
     batch_size: int = 32
-    """Clips captioned together."""
+    """Clips captioned together; a vision language model takes them one by one."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     dtype: Dtype = "auto"
@@ -58,6 +64,10 @@ class CaptionConfig:
         if self.prompt is not None and not self.prompt.strip():
             raise UserError("the prompt must not be empty: leave it out for the captioner's own question")
         if self.output is not None:
+            if datasets := [source for source in self.sources if is_dataset(source)]:
+                raise UserError(f"the captions of {datasets[0]} go into its table: leave the output out")
             if self.output.suffix.lower() != ".jsonl":
                 raise UserError(f"the output must be a file of JSON lines, got {self.output}: name it captions.jsonl")
             check_writable(self.output)
+        for source in filter(is_dataset, self.sources):
+            check_writable(source / METADATA)
