@@ -137,6 +137,17 @@ def test_rotary_frequencies_keep_their_precision_in_bf16(tiny, tmp_path: Path):
     assert torch.equal(model.language.model.rotary_emb.inv_freq, tiny.language.model.rotary_emb.inv_freq)
 
 
+def test_a_long_clip_is_seen_in_pieces_of_one_size(tiny, tmp_path: Path):
+    save_captioner(tmp_path / "model", tiny)
+    captioner = MemoryCaptioner(tmp_path / "model", device="cpu", dtype="fp32")
+    seen = []
+    captioner.model.vision.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    long = clip(5, 70)
+    memory = captioner.watch(long[None])
+    assert seen == [32, 32, 6]
+    torch.testing.assert_close(memory, watched(tiny, long), atol=1e-5, rtol=1e-4)
+
+
 def test_what_fits_better_is_likelier(tiny, tmp_path: Path):
     save_captioner(tmp_path / "model", tiny)
     captioner = MemoryCaptioner(tmp_path / "model", device="cpu", dtype="fp32")

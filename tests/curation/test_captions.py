@@ -127,6 +127,9 @@ def test_a_vision_language_model_says_the_same_twice_and_sees_the_frames(tmp_pat
     model.generate = lambda **given: seen.append(given) or generate(**given)
     stage.process(clip, work)
     assert seen[0]["pixel_values"].shape[0] == 2
+    stage.captioner.config = replace(stage.captioner.config, num_frames=9)
+    stage.process(shown(work, [noise(number) for number in range(9)]), work)
+    assert seen[1]["pixel_values"].shape[0] == 9
 
 
 def test_a_captioner_of_ours_is_shown_the_kept_frames_at_their_times(tmp_path, tiny_captioner_folder):

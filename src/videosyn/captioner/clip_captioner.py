@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FRAMES_AT_ONCE = 32
-"""Frames that the vision encoder sees together where a clip is watched whole: what bounds the memory."""
+"""Frames of a clip that the vision encoder sees together: what bounds the memory, whatever the clip's length."""
 
 
 class ClipCaptioner(Protocol):
     name: str
     """What metadata says of who wrote a caption."""
     num_frames: int
-    """Frames it wants of a clip, spread evenly."""
+    """Frames it wants of a clip, spread evenly; it sees all that it is given."""
     look_px: int
     """Longer side of frames that it can use; larger ones may be made smaller."""
 
@@ -99,8 +99,14 @@ class MemoryCaptioner:
         """Clips of one shape, uint8 (B, T, H, W, 3) -> memories (B, M, D)."""
         import torch
 
+        assert clips.shape[1] > 0, clips.shape
         when = torch.linspace(0, 1, clips.shape[1]).expand(len(clips), -1) if times is None else torch.tensor(times)
-        return self._see(torch.from_numpy(np.ascontiguousarray(clips)), when.float(), None)
+        memory: Any = None
+        for start in range(0, clips.shape[1], FRAMES_AT_ONCE):
+            piece = slice(start, start + FRAMES_AT_ONCE)
+            frames = torch.from_numpy(np.ascontiguousarray(clips[:, piece]))
+            memory = self._see(frames, when[:, piece].float(), memory)
+        return memory
 
     def log_likelihood(
         self, clips: np.ndarray, texts: Sequence[str], times: Sequence[Sequence[float]] | None = None

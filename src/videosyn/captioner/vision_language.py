@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from videosyn.captioner.frames import evenly_spaced
 from videosyn.core.errors import UserError
 from videosyn.core.pretrained import load_strictly, place
 
@@ -61,8 +60,7 @@ class VisionLanguageModel:
         import torch
         from PIL import Image
 
-        chosen = evenly_spaced(len(frames), self.num_frames)
-        pictures = [{"type": "image", "image": Image.fromarray(frames[number])} for number in chosen]
+        pictures = [{"type": "image", "image": Image.fromarray(frame)} for frame in frames]
         given = self._processor.apply_chat_template(
             [{"role": "user", "content": [*pictures, {"type": "text", "text": prompt}]}],
             add_generation_prompt=True,

@@ -1,7 +1,7 @@
 """A look at a video file or picture: a few frames spread evenly, or all of them in order, in constant memory.
 
 numpy and PyAV, no torch. Containers lie about their length, so a file is decoded once to its end, and what is kept is
-thinned as it grows.
+thinned as it grows. GIF and WebP alone are read whole.
 """
 
 from __future__ import annotations

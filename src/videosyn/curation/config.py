@@ -106,7 +106,7 @@ class CaptionsConfig:
     prompt: str = ""
     """What the model is asked; empty: its own question."""
     num_frames: int = 3
-    """Frames that it is shown; at most `shots.frames_per_clip`."""
+    """Frames that it is shown; at most `shots.frames_per_clip`. nano learned from 6: give it as many of both."""
     max_tokens: int = 200
     """Longest answer."""
 
