@@ -9,7 +9,7 @@ from videosyn.core.errors import UserError
 from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.diffusion.flow import FlowMatching
 from videosyn.sampling import fitting
-from videosyn.sampling.pipeline import VideoSynPipeline, draw_noise, to_frames
+from videosyn.sampling.pipeline import VideoSynPipeline, draw_noise, null_caption, to_frames
 from videosyn.sampling.solvers import solve
 from videosyn.vdit.model import VDiT
 from videosyn.vdit.presets import TINY
@@ -190,18 +190,32 @@ def test_a_sampler_that_draws_noise_on_its_way_draws_each_films_own(tiny_pipelin
     assert not np.array_equal(first[0], first[1])
 
 
-@pytest.mark.parametrize("legacy", [False, True])
-def test_a_vdit_with_a_null_caption_of_its_own_is_led_away_from_it(tiny_pipeline, legacy):
-    config = replace(TINY, null_text_tokens=6, legacy_stdit2=legacy, qk_norm="rms")
-    pipeline = VideoSynPipeline(tiny_pipeline.vae, VDiT(config), tiny_pipeline.text_encoder, EpsilonDDPM())
-    text = pipeline.text_encoder.encode(["a red ball", "a ball"])
-    read = pipeline.text_encoder.encode(["a cube"])
-    null = pipeline._negative(None, text, read)
-    length = text.mask.shape[1] if legacy else 6  # Open-Sora looks at as much of it as the prompt is long
-    assert torch.equal(null.features[1], pipeline.vdit.null_text[:length])
-    assert torch.equal(null.mask, text.mask if legacy else torch.ones(2, 6, dtype=torch.bool))
-    asked = pipeline._negative("a cube", text, read)
-    assert torch.equal(asked.features, pipeline.text_encoder.encode(["a cube"] * 2).features)
+@pytest.mark.parametrize("num_tokens", [2, 6])
+def test_a_vdits_own_null_caption_is_looked_at_as_far_as_the_prompt_is_long(tiny_pipeline, num_tokens):
+    vdit = VDiT(replace(TINY, null_text_tokens=num_tokens))
+    text = tiny_pipeline.text_encoder.encode(["a red ball", "a ball"])
+    null = null_caption(vdit, text)
+    length = min(num_tokens, text.mask.shape[1])
+    assert torch.equal(null.features[1], vdit.null_text[:length])
+    assert torch.equal(null.mask, text.mask[:, :length])
+    assert null_caption(tiny_pipeline.vdit, text) is None
+
+
+def test_a_vdit_is_led_away_from_its_own_null_caption_unless_a_negative_prompt_is_given(tiny_pipeline):
+    torch.manual_seed(0)
+    films = {}
+    vdit = VDiT(replace(TINY, null_text_tokens=6))
+    for parameter in vdit.parameters():
+        if parameter.ndim > 1 and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    pipeline = VideoSynPipeline(
+        tiny_pipeline.vae, vdit, tiny_pipeline.text_encoder, FlowMatching(), tiny_pipeline.defaults
+    )
+    for times in (1, 2):
+        vdit.null_text.mul_(times)
+        films[times] = [pipeline(PROMPT, negative_prompt=each).frames for each in (None, "")]
+    assert not np.array_equal(films[1][0], films[2][0])
+    assert np.array_equal(films[1][1], films[2][1])
 
 
 def test_learned_variances_change_the_films_of_ddpm_alone(tiny_pipeline):

@@ -172,7 +172,9 @@ class VideoSynPipeline:
             some, some_seeds = prompts[start : start + batch], seeds[start : start + batch]
             with no_memory_means_user_error(self, asked):
                 text = batch_of(read, some, self.device)  # (B, L, E)
-                negative = self._negative(negative_prompt, text, batch_of(read, [negative_prompt or ""], self.device))
+                negative = null_caption(self.vdit, text) if negative_prompt is None else None
+                if negative is None:
+                    negative = batch_of(read, [negative_prompt or ""] * len(some), self.device)
                 predict = Guidance(
                     self.vdit,
                     *(text.features, text.mask),
@@ -251,20 +253,6 @@ class VideoSynPipeline:
         num_frames = 1 + (latents.shape[2] - 1) * self.vae.time_factor
         return joined_frames(pieces, num_frames)
 
-    def _negative(self, prompt: str | None, text: TextFeatures, read: TextFeatures) -> TextFeatures:
-        """What guidance leads away from: a negative prompt, else the VDiT's own null caption, else the empty prompt.
-
-        read: features (1, M, E) of the negative or empty prompt. Open-Sora 1.1 looks at as much of its null caption as
-        the prompt is long.
-        """
-        batch, length = text.mask.shape
-        if prompt is not None or not self.vdit.config.null_text_tokens:
-            return TextFeatures(read.features.expand(batch, -1, -1), read.mask.expand(batch, -1))
-        features, mask = self.vdit.null_features(batch)
-        if self.vdit.config.legacy_stdit2 and length <= features.shape[1]:
-            return TextFeatures(features[:, :length], text.mask)
-        return TextFeatures(features, mask)
-
     def _latent_shape(self, asked: Defaults) -> tuple[int, int, int, int]:
         check_num_frames(asked.num_frames, self.vae.time_factor)
         check_size(asked.height, asked.width, self.size_multiple)
@@ -278,6 +266,17 @@ def _timesteps(interval: tuple[float, float] | None) -> tuple[float, float]:
     if not 0 <= low <= high <= 1:
         raise UserError(f"guidance interval must be two ordered times within 0 and 1, got {low:g} {high:g}: use 0 0.9")
     return 1000 * low, 1000 * high
+
+
+def null_caption(vdit: VDiT, text: TextFeatures) -> TextFeatures | None:
+    """The VDiT's own null caption, of which it looks at as much as each prompt is long, as in training; None: it has
+    none, and the empty prompt stands for it. text: the prompts' features (B, L, E).
+    """
+    if not vdit.config.null_text_tokens:
+        return None
+    features, _ = vdit.null_features(len(text.mask))
+    length = min(text.mask.shape[1], features.shape[1])
+    return TextFeatures(features[:, :length].to(text.features.device), text.mask[:, :length])
 
 
 def draw_noise(shape: tuple[int, ...], seeds: Sequence[int]) -> Tensor:
