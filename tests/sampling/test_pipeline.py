@@ -254,6 +254,17 @@ def test_previews_end_at_the_film_itself_and_name_the_films_under_way(tiny_pipel
         assert np.array_equal(pictures, films.frames[list(films_now), 0])
 
 
+def test_previews_of_a_film_that_is_decoded_in_tiles_are_too(tiny_pipeline, monkeypatch):
+    size = {"num_frames": 1, "height": 64, "width": 96}
+    needed = fitting.footprint(tiny_pipeline).predicted_bytes(1, *size.values())
+    monkeypatch.setattr(fitting, "available_bytes", lambda device: needed - 1)
+    monkeypatch.setattr(fitting, "TILES_PX", (64, 32))
+    seen = []
+    film = tiny_pipeline(PROMPT, **size, preview=lambda _, show: seen.append(show()))
+    assert film.notes
+    assert np.array_equal(seen[-1], film.frames[:, 0])
+
+
 def test_given_frames_are_as_they_are_in_previews(tiny_pipeline):
     picture = np.full((32, 32, 3), 200, np.uint8)
     seen = []

@@ -190,7 +190,7 @@ class VideoSynPipeline:
 
                 def show(step: int, watched: Watched = watched, films_now: range = films_now) -> None:
                     if preview is not None:
-                        preview(films_now, lambda: self._pictures(watched))
+                        preview(films_now, lambda: self._pictures(watched, how))
                     report.step()
 
                 noise = draw_noise(shape, some_seeds).to(self.device)  # (B, Z, t, h, w)
@@ -238,11 +238,11 @@ class VideoSynPipeline:
         tokenizer = self.text_encoder.tokenizer
         return list(dict.fromkeys(word for prompt in prompts for word in tokenizer.unknown_words(prompt)))
 
-    def _pictures(self, watched: Watched) -> np.ndarray:
-        """uint8 (B, H, W, 3): the middle latent frame of films under way, decoded alone."""
+    def _pictures(self, watched: Watched, how: Fit) -> np.ndarray:
+        """uint8 (B, H, W, 3): the middle latent frame of films under way, decoded alone, in tiles where the film is."""
         estimate = watched.estimate()
         middle = estimate.shape[2] // 2
-        return to_frames(self.vae.decode(estimate[:, :, middle : middle + 1].to(self.dtype)))[:, 0]
+        return self._frames(estimate[:, :, middle : middle + 1].to(self.dtype), how)[:, 0]
 
     def _frames(self, latents: Tensor, how: Fit) -> np.ndarray:
         """latents (B, Z, t, h, w) -> uint8 (B, T, H, W, 3). Beside them the video is there a piece at a time."""
