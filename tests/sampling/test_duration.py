@@ -3,6 +3,7 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
+import torch
 
 from videosyn.sampling import duration
 from videosyn.sampling.duration import decoding_seconds, forward_seconds, note_if_long, predicted_duration
@@ -26,6 +27,15 @@ def test_a_long_film_is_told_of_in_one_line(tiny_pipeline):
     note = note_if_long(tiny_pipeline, asked, 2)
     assert note is not None
     assert re.fullmatch(r"2 films take about [\d.]+ (min|h): 1000 predictions of .*, decoding [\d.]+ (s|min|h)", note)
+
+
+def test_where_samples_do_not_fit_into_memory_nothing_is_told(tiny_pipeline, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(duration, "_seconds", full)
+    asked = Defaults(num_frames=100001, height=512, width=512, num_steps=1000)
+    assert note_if_long(tiny_pipeline, asked, 2) is None
 
 
 def test_samples_are_taken_once(tiny_pipeline, monkeypatch):

@@ -292,3 +292,14 @@ def test_pickled_weights_are_not_read(folders, tmp_path):
     with pytest.raises(UserError, match="does not load"):
         open_pipeline(str(folder), "cpu", "fp32")
     assert not (tmp_path / "unpickled").exists()
+
+
+def test_weights_that_do_not_fit_are_a_user_error(foreign_folders, monkeypatch):
+    from diffusers import WanPipeline
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(WanPipeline, "to", full)
+    with pytest.raises(UserError, match=r"out of memory: the weights of .* do not fit on cpu"):
+        open_pipeline(str(foreign_folders["wan"]), "cpu", "fp32")

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from videosyn.core.runtime import is_out_of_memory
 from videosyn.sampling.fitting import footprint
 from videosyn.sampling.model_index import Defaults
 from videosyn.vdit import cost
@@ -71,11 +72,16 @@ class Duration:
 
 def note_if_long(pipeline: VideoSynPipeline, asked: Defaults, num_films: int) -> str | None:
     """What to tell a user before films begin that will take longer than LONG_S, else None. Takes a second or two where
-    they may.
+    they may. Nothing either where the samples do not fit into memory.
     """
     if num_films * _operations(pipeline, asked) < LONG_S * _sure_rate(pipeline.device):
         return None
-    duration = predicted_duration(pipeline, asked)
+    try:
+        duration = predicted_duration(pipeline, asked)
+    except RuntimeError as error:  # the film itself may fit, in tiles, and else says what would
+        if not is_out_of_memory(error):
+            raise
+        return None
     return duration.note(num_films) if num_films * duration.total_s > LONG_S else None
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from videosyn.core.errors import UserError
 from videosyn.core.memory import available_cpu_bytes
+from videosyn.core.runtime import is_out_of_memory
 from videosyn.sampling.footprint import Footprint
 from videosyn.sampling.model_index import Defaults
 from videosyn.vidvae.tiles import Tiling
@@ -93,9 +95,16 @@ def no_memory_means_user_error(pipeline: VideoSynPipeline, asked: Defaults) -> I
         raise _no_memory(model, available, asked) from error
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """torch has a class for accelerators; for CPUs there is only the allocator's message."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+@contextmanager
+def weights_that_do_not_fit_mean_user_error(folder: Path, device: torch.device, way_out: str) -> Iterator[None]:
+    """The same while weights are read and brought to the device. way_out: what to do where that is an accelerator."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        fix = "free some memory first" if device.type == "cpu" else f"{way_out}, or --device cpu"
+        raise UserError(f"out of memory: the weights of {folder} do not fit on {device}: {fix}") from error
 
 
 def available_bytes(device: torch.device) -> int | None:

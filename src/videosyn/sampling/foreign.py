@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from videosyn.core.config import read_json
 from videosyn.core.errors import UserError
-from videosyn.core.runtime import pick_device, pick_dtype
+from videosyn.core.runtime import is_out_of_memory, pick_device, pick_dtype
 from videosyn.sampling.families import family_of
-from videosyn.sampling.fitting import is_out_of_memory
+from videosyn.sampling.fitting import weights_that_do_not_fit_mean_user_error
 from videosyn.sampling.foreign_preview import ForeignPreview
 from videosyn.sampling.model_index import find_model, is_foreign
 from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline, checked_prompts, seeds_of_films
@@ -77,7 +77,8 @@ class ForeignPipeline:
             if isinstance(part, nn.Module):
                 _check_complete(part, folder / name)
         pipeline.set_progress_bar_config(disable=True)
-        return cls(pipeline.to(place))
+        with weights_that_do_not_fit_mean_user_error(folder, place, "use a smaller model"):
+            return cls(pipeline.to(place))
 
     def __call__(
         self,
