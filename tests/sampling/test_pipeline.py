@@ -304,6 +304,28 @@ def test_a_compiled_pipeline_makes_the_same_film(tiny_folder):
     assert np.abs(pipeline(PROMPT, num_steps=2).frames.astype(int) - plain.frames).max() <= 1
 
 
+@pytest.mark.slow
+def test_a_compiled_pipeline_makes_films_of_more_shapes_than_torchs_own_limit(tiny_folder):
+    pipeline = VideoSynPipeline.from_pretrained(tiny_folder, device="cpu", dtype="fp32")
+    torch.compiler.reset()
+    with torch._dynamo.config.patch(recompile_limit=1):
+        pipeline.compile(backend="eager")
+        for width in (16, 32, 48):
+            pipeline(PROMPT, num_frames=1, height=16, width=width, num_steps=1)
+
+
+def test_blocks_to_be_compiled_see_texts_of_few_lengths_and_make_the_same_films(tiny_folder):
+    pipeline = VideoSynPipeline.from_pretrained(tiny_folder, device="cpu", dtype="fp32")
+    prompts = [PROMPT, "a ball"]
+    plain = [pipeline(prompt).frames.astype(int) for prompt in prompts]
+    lengths = set()
+    pipeline.vdit.register_forward_pre_hook(lambda _, inputs: lengths.add(inputs[2].shape[1]))
+    pipeline.compiled = True
+    films = [pipeline(prompt).frames for prompt in prompts]
+    assert lengths == {32}
+    assert np.abs(np.concatenate(films) - np.concatenate(plain)).max() <= 1
+
+
 def test_weights_that_are_not_whole_are_not_compiled(tiny_folder):
     pipeline = VideoSynPipeline.from_pretrained(tiny_folder, device="cpu", memory="int8")
     with pytest.raises(UserError, match="only whole weights on the device are compiled"):

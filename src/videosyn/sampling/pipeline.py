@@ -26,12 +26,17 @@ from videosyn.sampling.memory_mode import MemoryMode
 from videosyn.sampling.model_index import Defaults, Trained, find_model
 from videosyn.sampling.preview import Watched
 from videosyn.sampling.solvers import solve
-from videosyn.sampling.text_on_demand import batch_of, encode_prompts
+from videosyn.sampling.text_on_demand import batch_of, encode_prompts, padded
 from videosyn.text.features import TextEncoder, TextFeatures
 from videosyn.text.nano import NanoTextEncoder
 from videosyn.vdit.model import VDiT
 from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.tiles import decode_tiled
+
+COMPILED_TEXT_TOKENS = 32
+"""Compiled blocks get texts of a multiple of so many tokens."""
+SHAPES_COMPILED = 64
+"""A process may compile for so many shapes; torch's own limit is 8, and ends the call."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class VideoSynPipeline:
         self.defaults = defaults or Defaults()
         self.trained = trained or Trained()
         self.memory = memory or MemoryMode()
+        self.compiled = False
 
     @classmethod
     def from_pretrained(
@@ -101,14 +107,19 @@ class VideoSynPipeline:
         save_pipeline(self, folder, int8)
 
     def compile(self, backend: str = "inductor") -> None:
-        """Has torch compile the VDiT's block, which is the same for all, at the next call; each new shape anew.
+        """Has torch compile the VDiT's block, which is the same for all, at the next call; each new shape anew. So that
+        there are few, texts are padded, and a cache computes all films of a batch or none.
 
         A block whose weights visit the device, or lie in 8 bits, is not for the compiler: a UserError.
         """
         if self.memory.offload or self.memory.eight_bits is not None:
             raise UserError("only whole weights on the device are compiled: load with memory='full' or 'free-text'")
+        from torch._dynamo import config as compiler  # seconds to import; only who compiles pays
+
+        compiler.recompile_limit = max(compiler.recompile_limit, SHAPES_COMPILED)
         for block in self.vdit.blocks:
             block.compile(backend=backend, fullgraph=True, dynamic=False)
+        self.compiled = True
 
     @torch.inference_mode()
     def __call__(
@@ -175,6 +186,8 @@ class VideoSynPipeline:
                 negative = null_caption(self.vdit, text) if negative_prompt is None else None
                 if negative is None:
                     negative = batch_of(read, [negative_prompt or ""] * len(some), self.device)
+                if self.compiled:
+                    text, negative = padded(text, COMPILED_TEXT_TOKENS), padded(negative, COMPILED_TEXT_TOKENS)
                 predict = Guidance(
                     self.vdit,
                     *(text.features, text.mask),
@@ -198,7 +211,7 @@ class VideoSynPipeline:
                 if given is not None:
                     mask = given.mask.expand(len(some), -1)  # (B, t)
                     noise = torch.where(per_frame(mask), given.latents.float(), noise)
-                with maybe_cached_blocks(self.vdit, cache_threshold):
+                with maybe_cached_blocks(self.vdit, cache_threshold, together=self.compiled):
                     latents = solve(
                         self.objective,
                         asked.sampler,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 import torch
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from videosyn.text.features import TextEncoder, TextFeatures
@@ -65,3 +66,9 @@ def batch_of(read: dict[str, TextFeatures], prompts: Sequence[str], device: torc
     features = pad_sequence([read[prompt].features for prompt in prompts], batch_first=True)
     mask = pad_sequence([read[prompt].mask for prompt in prompts], batch_first=True)
     return TextFeatures(features.to(device), mask.to(device))
+
+
+def padded(text: TextFeatures, multiple: int) -> TextFeatures:
+    """The same with L the next multiple: what is added is masked."""
+    missing = -text.mask.shape[1] % multiple
+    return TextFeatures(pad(text.features, (0, 0, 0, missing)), pad(text.mask, (0, missing)))
