@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from videosyn.core.errors import UserError
+from videosyn.core.memory import FIXED_BYTES
 from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.diffusion.flow import FlowMatching
 from videosyn.sampling import fitting
+from videosyn.sampling.footprint import Footprint
 from videosyn.sampling.pipeline import VideoSynPipeline, draw_noise, null_caption, to_frames
 from videosyn.sampling.solvers import solve
 from videosyn.vdit.model import VDiT
@@ -99,6 +101,16 @@ def test_too_little_memory_says_what_would_fit(tiny_pipeline, monkeypatch):
     monkeypatch.setattr(fitting, "available_bytes", lambda device: 80_000_000)
     with pytest.raises(UserError, match=r"out of memory: 129 frames of 512x512 .* would fit"):
         tiny_pipeline(PROMPT, num_frames=129, height=512, width=512)
+
+
+def test_a_block_cache_counts_where_memory_is_little(tiny_pipeline, monkeypatch):
+    size = {"num_frames": 17, "height": 96, "width": 96}
+    needed = [fitting.footprint(tiny_pipeline, cached).denoising_bytes(1, *size.values()) for cached in (False, True)]
+    monkeypatch.setattr(Footprint, "decoding_bytes", lambda *_: 0)
+    monkeypatch.setattr(fitting, "available_bytes", lambda device: FIXED_BYTES + sum(needed) // 2)
+    tiny_pipeline(PROMPT, **size)
+    with pytest.raises(UserError, match="out of memory: 17 frames of 96x96 need"):
+        tiny_pipeline(PROMPT, **size, cache_threshold=0.1)
 
 
 def test_frames_that_do_not_fit_whole_are_decoded_in_tiles_and_it_says_so(tiny_pipeline, monkeypatch):

@@ -83,7 +83,8 @@ class BlockCache(nn.Module):
 
     def _changes(self, now: Tensor, before: Tensor) -> Tensor:
         """Relative to before, for each row: (B,) float32."""
-        sums = torch.stack([(now - before).abs().flatten(1).float().sum(1), before.abs().flatten(1).float().sum(1)])
+        parts = ((now - before).abs_(), before.abs())
+        sums = torch.stack([part.flatten(1).sum(1, dtype=torch.float32) for part in parts])
         if self.group is not None:
             dist.all_reduce(sums, group=self.group)
         return sums[0] / sums[1].clamp_min(1e-12)

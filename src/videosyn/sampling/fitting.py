@@ -25,10 +25,10 @@ TILES_PX = (1024, 512, 256)  # sides of tiles, the largest that fits is taken
 SHARE_TO_USE = 0.9  # of the memory that is free; the rest is for other programs and for fragments
 
 
-def footprint(pipeline: VideoSynPipeline) -> Footprint:
-    """The working memory of the pipeline's models, from their configs."""
+def footprint(pipeline: VideoSynPipeline, cached: bool = False) -> Footprint:
+    """The working memory of the pipeline's models, from their configs. cached: with a block cache."""
     number_bytes = torch.finfo(pipeline.dtype).bits // 8
-    return Footprint(pipeline.vdit.config, pipeline.vae.config, number_bytes, pipeline.device.type)
+    return Footprint(pipeline.vdit.config, pipeline.vae.config, number_bytes, pipeline.device.type, cached=cached)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Fit:
         )
 
 
-def fit(pipeline: VideoSynPipeline, asked: Defaults, num_videos: int) -> Fit:
+def fit(pipeline: VideoSynPipeline, asked: Defaults, num_videos: int, cached: bool = False) -> Fit:
     """How many of `num_videos` fit into memory together, at most MOST_AT_ONCE; of a single one, whether in tiles.
 
     A UserError where not even tiles fit.
@@ -57,7 +57,7 @@ def fit(pipeline: VideoSynPipeline, asked: Defaults, num_videos: int) -> Fit:
     available = _least(available_bytes(pipeline.device), pipeline)
     if available is None:
         return Fit(min(num_videos, MOST_AT_ONCE))
-    model = footprint(pipeline)
+    model = footprint(pipeline, cached)
     size = (asked.num_frames, asked.height, asked.width)
     for batch in range(min(num_videos, MOST_AT_ONCE), 0, -1):
         if model.fits(available, batch, *size):
@@ -82,14 +82,14 @@ def _least(available: int | None, pipeline: VideoSynPipeline) -> int | None:
 
 
 @contextmanager
-def no_memory_means_user_error(pipeline: VideoSynPipeline, asked: Defaults) -> Iterator[None]:
+def no_memory_means_user_error(pipeline: VideoSynPipeline, asked: Defaults, cached: bool = False) -> Iterator[None]:
     """Turns the framework's out-of-memory error, CPU or accelerator, into a UserError that says what would fit."""
     try:
         yield
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        model = footprint(pipeline)
+        model = footprint(pipeline, cached)
         took = model.predicted_bytes(1, asked.num_frames, asked.height, asked.width)
         available = min(available_bytes(pipeline.device) or took, took - 1)  # it did not fit, whatever was predicted
         raise _no_memory(model, available, asked) from error

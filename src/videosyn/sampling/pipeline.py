@@ -170,7 +170,8 @@ class VideoSynPipeline:
         num_tokens = math.prod(shape[1:]) // self.vdit.config.patch_size**2
         with no_memory_means_user_error(self, asked):
             read = encode_prompts(self.text_encoder, [*prompts, negative_prompt or ""])
-        how = fit(self, asked, len(prompts))
+        cached = bool(cache_threshold)
+        how = fit(self, asked, len(prompts), cached)
         size = (asked.num_frames, asked.height, asked.width)
         with no_memory_means_user_error(self, asked):
             given = given_frames(self.vae, *size, image, extend, last_image, how.tiling)
@@ -181,7 +182,7 @@ class VideoSynPipeline:
         films = []
         for start in starts:
             some, some_seeds = prompts[start : start + batch], seeds[start : start + batch]
-            with no_memory_means_user_error(self, asked):
+            with no_memory_means_user_error(self, asked, cached):
                 text = batch_of(read, some, self.device)  # (B, L, E)
                 negative = null_caption(self.vdit, text) if negative_prompt is None else None
                 if negative is None:
