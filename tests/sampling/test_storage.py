@@ -137,3 +137,21 @@ def test_weights_that_do_not_fit_are_a_user_error_that_says_what_would(tiny_fold
     monkeypatch.setattr(storage, "pick_device", lambda name: torch.device("cuda"))
     with pytest.raises(UserError, match="on cuda: use --memory int8-offload, or --device cpu"):
         load(tiny_folder)
+
+
+@pytest.mark.parametrize("stopped_at", ["save_module", "_save_text_encoder", "ModelIndex.save"])
+def test_a_save_over_an_older_model_that_is_stopped_leaves_nothing_that_loads(
+    tiny_pipeline, folder, monkeypatch, stopped_at
+):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"videosyn.sampling.storage.{stopped_at}", stop)
+        with pytest.raises(KeyboardInterrupt):
+            tiny_pipeline.save_pretrained(folder)
+    with pytest.raises(UserError, match=r"it has no model_index.json"):
+        load(folder)
+    assert not list(folder.glob(".*"))
+    tiny_pipeline.save_pretrained(folder)
+    load(folder)

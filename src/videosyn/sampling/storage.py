@@ -19,7 +19,7 @@ from videosyn.sampling.adapter import Adapter, merge_adapter
 from videosyn.sampling.eight_bits import keep_in_eight_bits
 from videosyn.sampling.fitting import weights_that_do_not_fit_mean_user_error
 from videosyn.sampling.memory_mode import MemoryMode
-from videosyn.sampling.model_index import ModelIndex
+from videosyn.sampling.model_index import INDEX_NAME, ModelIndex
 from videosyn.sampling.offload import offload_blocks
 from videosyn.sampling.text_on_demand import TextOnDemand
 from videosyn.text.features import TextEncoder
@@ -39,11 +39,14 @@ _OBJECTIVES = {cls.__name__: cls for cls in (FlowMatching, EpsilonDDPM)}
 
 
 def save_pipeline(pipeline: VideoSynPipeline, folder: str | os.PathLike, int8: bool = False) -> None:
-    """Writes every part, then model_index.json: a folder that has one is complete."""
+    """Writes every part, then model_index.json: a folder that has one is complete. An older one goes first, so that no
+    mixture of two models loads.
+    """
     if pipeline.memory != MemoryMode():
         raise UserError("this pipeline was loaded to take less memory: load it with memory='full' to save it")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / INDEX_NAME).unlink(missing_ok=True)
     save_module(folder / VAE, pipeline.vae, pipeline.vae.config, int8=int8)
     save_module(folder / VDIT, pipeline.vdit, pipeline.vdit.config, int8=int8)
     _save_text_encoder(pipeline.text_encoder, folder / TEXT, int8)
