@@ -92,6 +92,25 @@ def test_multistep_schedulers_from_the_default_ones_config_sample_as_ours(tiny_p
     assert (ours - twins).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("negative_prompt", [None, "a blue cube"])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_transformers_own_null_caption_counts_as_in_our_own_pipeline(
+    tiny_pipeline, monkeypatch, legacy, negative_prompt
+):
+    torch.manual_seed(0)
+    config = dataclasses.replace(TINY, null_text_tokens=6, legacy_stdit2=legacy, qk_norm="rms")
+    vdit = VDiT(config)
+    for parameter in vdit.parameters():
+        if parameter.ndim > 1 and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    parts = tiny_pipeline.vae, vdit, tiny_pipeline.text_encoder, tiny_pipeline.objective, tiny_pipeline.defaults
+    core = VideoSynPipeline(*parts)
+    pipe = VideoSynDiffusionPipeline.from_core(core)
+    pipe.set_progress_bar_config(disable=True)
+    ours = latents_of_core(core, monkeypatch, negative_prompt=negative_prompt)
+    assert (ours - latents_of(pipe, negative_prompt=negative_prompt)).abs().max() < 1e-4
+
+
 @pytest.mark.parametrize("num_levels", [1000, 500])
 def test_the_papers_objective_samples_with_its_schedulers(tiny_pipeline, num_levels):
     parts = (tiny_pipeline.vae, tiny_pipeline.vdit, tiny_pipeline.text_encoder)

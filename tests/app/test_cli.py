@@ -94,8 +94,9 @@ def test_an_adapter_changes_the_film_by_its_scale_and_is_named_in_the_file(comma
     assert not (tmp_path / "no.png").exists()
 
 
-def test_prompts_come_from_a_file_one_a_line(command, tmp_path):
-    (tmp_path / "prompts.txt").write_text("a red ball\n\n  a blue cube  \n", encoding="utf-8")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_prompts_come_from_a_file_one_a_line(command, tmp_path, encoding):
+    (tmp_path / "prompts.txt").write_text("a red ball\n\n  a blue cube  \n", encoding=encoding)
     assert command("a ball spins", "--prompts", "prompts.txt", "-o", "film.png", "--steps", "1") == 0
     prompts = [read_metadata(tmp_path / f"film-{number}.png")["prompt"] for number in (1, 2, 3)]
     assert prompts == ["a ball spins", "a red ball", "a blue cube"]

@@ -55,6 +55,15 @@ def test_what_changes_little_is_not_computed_again_film_by_film():
     assert cache.share_reused == 0.25
 
 
+def test_for_compiled_blocks_films_go_together_and_are_the_same():
+    first, second = Add(1.0), Add(10.0)
+    cache = BlockCache(nn.ModuleList([first, second]), 0.1, together=True)
+    alone, *_ = cache_of(0.1)
+    for values in ((1.0, 1.0), (1.05, 1.5), (1.06, 1.55)):
+        assert torch.equal(cache(TOKENS, conditions(*values), TABLE), alone(TOKENS, conditions(*values), TABLE))
+    assert second.films == 4  # no film in the third step
+
+
 def test_small_changes_add_up_until_they_count():
     cache, _, second = cache_of(0.1)
     for step in range(6):

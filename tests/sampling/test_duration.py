@@ -3,10 +3,12 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
+import torch
 
 from videosyn.sampling import duration
 from videosyn.sampling.duration import decoding_seconds, forward_seconds, note_if_long, predicted_duration
 from videosyn.sampling.model_index import Defaults
+from videosyn.sampling.pipeline import VideoSynPipeline
 from videosyn.vdit.cost import Load
 from videosyn.vidvae.cost import decoder_layers
 
@@ -26,6 +28,23 @@ def test_a_long_film_is_told_of_in_one_line(tiny_pipeline):
     note = note_if_long(tiny_pipeline, asked, 2)
     assert note is not None
     assert re.fullmatch(r"2 films take about [\d.]+ (min|h): 1000 predictions of .*, decoding [\d.]+ (s|min|h)", note)
+
+
+def test_where_samples_do_not_fit_into_memory_nothing_is_told(tiny_pipeline, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(duration, "_seconds", full)
+    asked = Defaults(num_frames=100001, height=512, width=512, num_steps=1000)
+    assert note_if_long(tiny_pipeline, asked, 2) is None
+
+
+@pytest.mark.slow
+def test_a_sample_is_not_compiled(tiny_folder):
+    pipeline = VideoSynPipeline.from_pretrained(tiny_folder, device="cpu", dtype="fp32")
+    torch.compiler.reset()
+    pipeline.compile(backend=lambda *_: pytest.fail("compiled"))
+    predicted_duration(pipeline, Defaults(num_frames=17, height=64, width=64, num_steps=4))
 
 
 def test_samples_are_taken_once(tiny_pipeline, monkeypatch):

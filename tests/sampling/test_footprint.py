@@ -111,3 +111,10 @@ def test_parts_bound_what_a_branch_takes_of_a_long_film():
     short, long = (working_bytes(VDIT_XL, Load(2, frames, 3600, 250), 2, "cuda") for frames in (29, 85))
     tokens = 2 * 56 * 3600
     assert 2 * tokens * VDIT_XL.width * 2 <= long - short < 3 * tokens * VDIT_XL.width * 2
+
+
+def test_a_block_cache_takes_six_times_all_tokens_more():
+    size = (1, 113, 480, 848)
+    plain, cached = (Footprint(VDIT_XL, XL, 2, "cuda", cached=each) for each in (False, True))
+    more = cached.denoising_bytes(*size) - plain.denoising_bytes(*size)
+    assert more == pytest.approx(6 * plain.load(*size).tokens * VDIT_XL.width * 2)

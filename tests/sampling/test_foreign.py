@@ -1,6 +1,7 @@
 """Small random Wan, LTX and CogVideoX pipelines, built from config and saved as diffusers saves them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -292,3 +293,29 @@ def test_pickled_weights_are_not_read(folders, tmp_path):
     with pytest.raises(UserError, match="does not load"):
         open_pipeline(str(folder), "cpu", "fp32")
     assert not (tmp_path / "unpickled").exists()
+
+
+def test_weights_that_do_not_fit_are_a_user_error(foreign_folders, monkeypatch):
+    from diffusers import WanPipeline
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(WanPipeline, "to", full)
+    with pytest.raises(UserError, match=r"out of memory: the weights of .* do not fit on cpu"):
+        open_pipeline(str(foreign_folders["wan"]), "cpu", "fp32")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("wan", {"num_frames": 8}, "frames must be 1 + 4k, got 8: use 5 or 9"),
+        ("ltx", {"num_frames": 12}, "frames must be 1 + 8k, got 12: use 9 or 17"),
+        ("cogvideox", {"num_frames": 10}, "frames must be 1 + 4k, got 10: use 9 or 13"),
+        ("wan", {"num_steps": 0}, "num_steps must be at least 1, got 0: use 1 or more"),
+    ],
+)
+def test_other_numbers_of_frames_or_steps_than_a_pipeline_makes_are_refused(folders, name, arguments, message):
+    pipeline = open_pipeline(str(folders[name]), "cpu", "fp32")
+    with pytest.raises(UserError, match=re.escape(message)):
+        pipeline("a red ball", **{**SIZE, "num_steps": 1, **arguments})

@@ -16,7 +16,8 @@ from videosyn.core.video_file import read_metadata, read_video
 from videosyn.sampling.eight_bits import EightBitLinear
 from videosyn.sampling.memory_mode import MemoryMode
 from videosyn.sampling.pipeline import VideoSynPipeline
-from videosyn.sampling.text_on_demand import TextOnDemand
+from videosyn.sampling.text_on_demand import TextOnDemand, encode_prompts
+from videosyn.text.features import TextFeatures
 from videosyn.text.t5 import T5TextEncoder
 
 PROMPT = "a red ball bounces"
@@ -83,6 +84,32 @@ def test_a_text_encoder_is_loaded_once_a_call_and_gone_before_denoising(t5_pipel
     pipeline(PROMPT)
     gc.collect()
     assert [each() for each in made] == [None, None]
+
+
+@pytest.mark.parametrize("use", [lambda text: encode_prompts(text, ["a"]), lambda text: text.encode(["a"])])
+def test_a_text_encoder_that_points_at_itself_goes_with_its_use(use):
+    made = []
+
+    def load():
+        made.append(weakref.ref(encoder := PointsAtItself()))
+        return encoder
+
+    gc.disable()
+    try:
+        use(TextOnDemand(load))
+        assert made[0]() is None
+    finally:
+        gc.enable()
+
+
+class PointsAtItself:
+    """As an encoder does whose blocks are offloaded."""
+
+    def __init__(self):
+        self.itself = self
+
+    def encode(self, prompts, max_tokens=None):
+        return TextFeatures(torch.zeros(1, 1, 2), torch.ones(1, 1, dtype=torch.bool))
 
 
 def test_the_small_text_encoder_stays(tiny_folder):

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from videosyn.core.errors import UserError
+from videosyn.core.memory import FIXED_BYTES
 from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.diffusion.flow import FlowMatching
 from videosyn.sampling import fitting
-from videosyn.sampling.pipeline import VideoSynPipeline, draw_noise, to_frames
+from videosyn.sampling.footprint import Footprint
+from videosyn.sampling.pipeline import VideoSynPipeline, draw_noise, null_caption, to_frames
 from videosyn.sampling.solvers import solve
 from videosyn.vdit.model import VDiT
 from videosyn.vdit.presets import TINY
@@ -101,6 +103,16 @@ def test_too_little_memory_says_what_would_fit(tiny_pipeline, monkeypatch):
         tiny_pipeline(PROMPT, num_frames=129, height=512, width=512)
 
 
+def test_a_block_cache_counts_where_memory_is_little(tiny_pipeline, monkeypatch):
+    size = {"num_frames": 17, "height": 96, "width": 96}
+    needed = [fitting.footprint(tiny_pipeline, cached).denoising_bytes(1, *size.values()) for cached in (False, True)]
+    monkeypatch.setattr(Footprint, "decoding_bytes", lambda *_: 0)
+    monkeypatch.setattr(fitting, "available_bytes", lambda device: FIXED_BYTES + sum(needed) // 2)
+    tiny_pipeline(PROMPT, **size)
+    with pytest.raises(UserError, match="out of memory: 17 frames of 96x96 need"):
+        tiny_pipeline(PROMPT, **size, cache_threshold=0.1)
+
+
 def test_frames_that_do_not_fit_whole_are_decoded_in_tiles_and_it_says_so(tiny_pipeline, monkeypatch):
     whole = tiny_pipeline(PROMPT, num_frames=1, height=64, width=96)
     assert whole.notes == ()
@@ -190,18 +202,32 @@ def test_a_sampler_that_draws_noise_on_its_way_draws_each_films_own(tiny_pipelin
     assert not np.array_equal(first[0], first[1])
 
 
-@pytest.mark.parametrize("legacy", [False, True])
-def test_a_vdit_with_a_null_caption_of_its_own_is_led_away_from_it(tiny_pipeline, legacy):
-    config = replace(TINY, null_text_tokens=6, legacy_stdit2=legacy, qk_norm="rms")
-    pipeline = VideoSynPipeline(tiny_pipeline.vae, VDiT(config), tiny_pipeline.text_encoder, EpsilonDDPM())
-    text = pipeline.text_encoder.encode(["a red ball", "a ball"])
-    read = pipeline.text_encoder.encode(["a cube"])
-    null = pipeline._negative(None, text, read)
-    length = text.mask.shape[1] if legacy else 6  # Open-Sora looks at as much of it as the prompt is long
-    assert torch.equal(null.features[1], pipeline.vdit.null_text[:length])
-    assert torch.equal(null.mask, text.mask if legacy else torch.ones(2, 6, dtype=torch.bool))
-    asked = pipeline._negative("a cube", text, read)
-    assert torch.equal(asked.features, pipeline.text_encoder.encode(["a cube"] * 2).features)
+@pytest.mark.parametrize("num_tokens", [2, 6])
+def test_a_vdits_own_null_caption_is_looked_at_as_far_as_the_prompt_is_long(tiny_pipeline, num_tokens):
+    vdit = VDiT(replace(TINY, null_text_tokens=num_tokens))
+    text = tiny_pipeline.text_encoder.encode(["a red ball", "a ball"])
+    null = null_caption(vdit, text)
+    length = min(num_tokens, text.mask.shape[1])
+    assert torch.equal(null.features[1], vdit.null_text[:length])
+    assert torch.equal(null.mask, text.mask[:, :length])
+    assert null_caption(tiny_pipeline.vdit, text) is None
+
+
+def test_a_vdit_is_led_away_from_its_own_null_caption_unless_a_negative_prompt_is_given(tiny_pipeline):
+    torch.manual_seed(0)
+    films = {}
+    vdit = VDiT(replace(TINY, null_text_tokens=6))
+    for parameter in vdit.parameters():
+        if parameter.ndim > 1 and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    pipeline = VideoSynPipeline(
+        tiny_pipeline.vae, vdit, tiny_pipeline.text_encoder, FlowMatching(), tiny_pipeline.defaults
+    )
+    for times in (1, 2):
+        vdit.null_text.mul_(times)
+        films[times] = [pipeline(PROMPT, negative_prompt=each).frames for each in (None, "")]
+    assert not np.array_equal(films[1][0], films[2][0])
+    assert np.array_equal(films[1][1], films[2][1])
 
 
 def test_learned_variances_change_the_films_of_ddpm_alone(tiny_pipeline):
@@ -238,6 +264,17 @@ def test_previews_end_at_the_film_itself_and_name_the_films_under_way(tiny_pipel
     assert not np.array_equal(seen[0][1], seen[1][1])
     for films_now, pictures in (seen[1], seen[3]):
         assert np.array_equal(pictures, films.frames[list(films_now), 0])
+
+
+def test_previews_of_a_film_that_is_decoded_in_tiles_are_too(tiny_pipeline, monkeypatch):
+    size = {"num_frames": 1, "height": 64, "width": 96}
+    needed = fitting.footprint(tiny_pipeline).predicted_bytes(1, *size.values())
+    monkeypatch.setattr(fitting, "available_bytes", lambda device: needed - 1)
+    monkeypatch.setattr(fitting, "TILES_PX", (64, 32))
+    seen = []
+    film = tiny_pipeline(PROMPT, **size, preview=lambda _, show: seen.append(show()))
+    assert film.notes
+    assert np.array_equal(seen[-1], film.frames[:, 0])
 
 
 def test_given_frames_are_as_they_are_in_previews(tiny_pipeline):
@@ -277,6 +314,28 @@ def test_a_compiled_pipeline_makes_the_same_film(tiny_folder):
     torch.compiler.reset()
     pipeline.compile(backend="eager")
     assert np.abs(pipeline(PROMPT, num_steps=2).frames.astype(int) - plain.frames).max() <= 1
+
+
+@pytest.mark.slow
+def test_a_compiled_pipeline_makes_films_of_more_shapes_than_torchs_own_limit(tiny_folder):
+    pipeline = VideoSynPipeline.from_pretrained(tiny_folder, device="cpu", dtype="fp32")
+    torch.compiler.reset()
+    with torch._dynamo.config.patch(recompile_limit=1):
+        pipeline.compile(backend="eager")
+        for width in (16, 32, 48):
+            pipeline(PROMPT, num_frames=1, height=16, width=width, num_steps=1)
+
+
+def test_blocks_to_be_compiled_see_texts_of_few_lengths_and_make_the_same_films(tiny_folder):
+    pipeline = VideoSynPipeline.from_pretrained(tiny_folder, device="cpu", dtype="fp32")
+    prompts = [PROMPT, "a ball"]
+    plain = [pipeline(prompt).frames.astype(int) for prompt in prompts]
+    lengths = set()
+    pipeline.vdit.register_forward_pre_hook(lambda _, inputs: lengths.add(inputs[2].shape[1]))
+    pipeline.compiled = True
+    films = [pipeline(prompt).frames for prompt in prompts]
+    assert lengths == {32}
+    assert np.abs(np.concatenate(films) - np.concatenate(plain)).max() <= 1
 
 
 def test_weights_that_are_not_whole_are_not_compiled(tiny_folder):

@@ -3,10 +3,15 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from videosyn.core.errors import UserError
 from videosyn.diffusion.epsilon import EpsilonDDPM
+from videosyn.sampling import storage
 from videosyn.sampling.pipeline import VideoSynPipeline
+from videosyn.text.nano import NanoTextEncoder
+from videosyn.vdit.model import VDiT
+from videosyn.vidvae.model import VidVAE
 
 PROMPT = "a red ball bounces"
 
@@ -68,8 +73,6 @@ def test_the_papers_objective_survives_the_folder(tiny_pipeline, tmp_path):
 
 
 def test_bf16_is_kept_by_every_part(tiny_folder):
-    import torch
-
     pipeline = VideoSynPipeline.from_pretrained(tiny_folder, device="cpu", dtype="bf16")
     for model in (pipeline.vae, pipeline.vdit, pipeline.text_encoder):
         assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
@@ -121,3 +124,34 @@ def test_a_foreign_objective_is_refused(folder):
     (folder / "scheduler/scheduler_config.json").write_text(json.dumps({"_class_name": "PNDMScheduler"}))
     with pytest.raises(UserError, match="its _class_name is 'PNDMScheduler'"):
         load(folder)
+
+
+@pytest.mark.parametrize("part", [VidVAE, VDiT, NanoTextEncoder])
+def test_weights_that_do_not_fit_are_a_user_error_that_says_what_would(tiny_folder, monkeypatch, part):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(part, "to", full)
+    with pytest.raises(UserError, match=f"out of memory: the weights of {tiny_folder} do not fit on cpu: free some"):
+        load(tiny_folder)
+    monkeypatch.setattr(storage, "pick_device", lambda name: torch.device("cuda"))
+    with pytest.raises(UserError, match="on cuda: use --memory int8-offload, or --device cpu"):
+        load(tiny_folder)
+
+
+@pytest.mark.parametrize("stopped_at", ["save_module", "_save_text_encoder", "ModelIndex.save"])
+def test_a_save_over_an_older_model_that_is_stopped_leaves_nothing_that_loads(
+    tiny_pipeline, folder, monkeypatch, stopped_at
+):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"videosyn.sampling.storage.{stopped_at}", stop)
+        with pytest.raises(KeyboardInterrupt):
+            tiny_pipeline.save_pretrained(folder)
+    with pytest.raises(UserError, match=r"it has no model_index.json"):
+        load(folder)
+    assert not list(folder.glob(".*"))
+    tiny_pipeline.save_pretrained(folder)
+    load(folder)

@@ -1,6 +1,10 @@
+import shutil
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from videosyn.core.errors import UserError
 from videosyn.text.t5 import T5TextEncoder
 
 
@@ -36,3 +40,40 @@ def test_t5_is_bfloat16_and_frozen_by_default(folder):
     encoder = T5TextEncoder(folder)
     assert encoder.encode(["a ball"]).features.dtype == torch.bfloat16
     assert not any(parameter.requires_grad for parameter in encoder.model.parameters())
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def with_tensors(path, **tensors):
+    save_file({**load_file(path), **tensors}, path, {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("model.safetensors", cut, "no T5 encoder loads from .*t5, copy it again or name another: Error while"),
+        ("model.safetensors", lambda path: path.unlink(), "no T5 encoder loads from .*: Error no file named"),
+        ("config.json", cut, "no T5 encoder loads from .*: It looks like the config file"),
+        ("tokenizer.json", cut, "no T5 encoder loads from "),
+        ("tokenizer.json", lambda path: path.unlink(), r"t5 holds no tokenizer \(tokenizer.json or spiece.model\)"),
+        (
+            "model.safetensors",
+            lambda path: with_tensors(path, **{"encoder.x": torch.zeros(2), "shared.weight": torch.zeros(8, 9)}),
+            r"no whole T5 encoder: 1 foreign \(encoder.x\); 1 of another shape \(shared.weight\)",
+        ),
+    ],
+)
+def test_a_damaged_t5_is_a_user_error_of_one_line(folder, tmp_path, name, damage, message):
+    copy = shutil.copytree(folder, tmp_path / "t5")
+    damage(copy / name)
+    with pytest.raises(UserError, match=message) as caught:
+        T5TextEncoder(copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_of_a_whole_t5_give_its_encoder(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "t5")
+    with_tensors(copy / "model.safetensors", **{"lm_head.weight": torch.zeros(2), "decoder.x": torch.zeros(2)})
+    T5TextEncoder(copy)

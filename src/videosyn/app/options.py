@@ -162,7 +162,7 @@ def read_prompts(config: GenerateConfig) -> list[str]:
     prompts = [prompt.strip() for prompt in config.prompt]
     if config.prompts is not None:
         try:
-            text = config.prompts.read_text(encoding="utf-8")
+            text = config.prompts.read_text(encoding="utf-8-sig")  # editors on Windows begin files with a mark
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read prompts from {config.prompts}: {error}") from error
         prompts += [line.strip() for line in text.splitlines() if line.strip()]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from videosyn.core.errors import UserError
-from videosyn.core.video_file import read_video
+from videosyn.core.video_file import read_frames
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,21 +33,33 @@ def read_picture(path: Path, height: int, width: int) -> tuple[np.ndarray, list[
 
 
 def read_clip(path: Path, height: int, width: int, fps: float) -> tuple[np.ndarray, list[str]]:
-    """A video file -> uint8 (T, height, width, 3) at `fps` frames a second; and notes on what was changed."""
+    """A video file -> uint8 (T, height, width, 3) at `fps` frames a second; and notes on what was changed.
+
+    Of the file's own frames one is there at a time.
+    """
     import numpy as np
     from PIL import Image
 
-    frames, own_fps = read_video(path)
-    own_fps = own_fps if own_fps > 0 else fps  # a file that tells none
-    notes = _cut(path, frames.shape[1], frames.shape[2], height, width)
-    if abs(own_fps / fps - 1) > _SAME_SHAPE:
-        num_frames = max(1, round(len(frames) * fps / own_fps))
-        times = (np.arange(num_frames) * own_fps / fps).round().astype(int).clip(0, len(frames) - 1)
-        frames = frames[times]
+    def brought_to_size(frame: np.ndarray) -> np.ndarray:
+        if frame.shape[:2] == (height, width):
+            return frame
+        return np.asarray(fitted(Image.fromarray(frame), height, width))
+
+    notes: list[str] = []
+    taken: list[np.ndarray] = []
+    frame, own_fps, num_read = np.empty(0), fps, 0
+    for frame, told_fps in read_frames(path):
+        if not num_read:
+            notes += _cut(path, frame.shape[0], frame.shape[1], height, width)
+            own_fps = told_fps if told_fps > 0 and abs(told_fps / fps - 1) > _SAME_SHAPE else fps
+        while round(len(taken) * own_fps / fps) == num_read:
+            taken.append(brought_to_size(frame))
+        num_read += 1
+    num_frames = max(1, round(num_read * fps / own_fps))
+    taken += [brought_to_size(frame)] * (num_frames - len(taken))
+    if own_fps != fps:
         notes.append(f"{path} has {own_fps:g} frames a second: {num_frames} of them are taken, {fps:g} a second")
-    if frames.shape[1:3] != (height, width):
-        frames = np.stack([np.asarray(fitted(Image.fromarray(frame), height, width)) for frame in frames])
-    return frames, notes
+    return np.stack(taken[:num_frames]), notes
 
 
 def fitted(picture: Image.Image, height: int, width: int) -> Image.Image:

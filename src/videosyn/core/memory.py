@@ -27,10 +27,14 @@ def _system_bytes() -> int | None:
         return None
 
 
-def _group_bytes() -> int | None:
-    group = Path("/sys/fs/cgroup")
+def _group_bytes(group: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What the control group's limit leaves. Pages of files that were read count as used, but make room when needed."""
     try:
-        limit, used = (group / "memory.max").read_text().strip(), (group / "memory.current").read_text().strip()
+        limit, used = ((group / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
+        counts = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
     except OSError:
         return None
-    return None if limit == "max" else max(0, int(limit) - int(used))
+    if limit == "max":
+        return None
+    of_files = sum(int(counts.get(name, 0)) for name in ("inactive_file", "active_file"))
+    return max(0, int(limit) - max(0, int(used) - of_files))

@@ -1,4 +1,4 @@
-"""Which device and which number type to compute with."""
+"""Which device and which number type to compute with, and what a device says that is full."""
 
 from __future__ import annotations
 
@@ -42,6 +42,11 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if name not in _DTYPES:
         raise UserError(f"unknown dtype {name!r}: use auto, fp32, bf16 or fp16")
     return _DTYPES[name]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """torch has a class for accelerators; for CPUs there is only the allocator's message."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 @lru_cache(maxsize=1)

@@ -64,26 +64,44 @@ def write_video(
 def read_video(path: str | os.PathLike) -> tuple[np.ndarray, float]:
     """A video file -> (uint8 frames (T, H, W, 3) RGB, frames a second). GIF, WebP and whatever PyAV decodes.
 
-    Frames are upright, as the file says; frames a second are 0 where it tells none.
+    Frames are upright, as the file says; frames a second are 0 where it tells none. Raises UserError for what is no
+    video, or one that changes its size.
     """
+    import numpy as np
+
+    frames, fps = [], 0.0
+    for frame, told_fps in read_frames(path):
+        fps = told_fps
+        if frames and frame.shape != frames[0].shape:
+            (rows, columns, _), (others, other_columns, _) = frames[0].shape, frame.shape
+            sizes = f"{rows}x{columns} to {others}x{other_columns}"
+            raise UserError(f"{path} changes its size from {sizes} at frame {len(frames)}: encode it at one size")
+        frames.append(frame)
+    return np.stack(frames), fps
+
+
+def read_frames(path: str | os.PathLike) -> Iterator[tuple[np.ndarray, float]]:
+    """The same a frame at a time: uint8 (H, W, 3), each of its own size, with the file's frames a second."""
     path = Path(path)
     if path.suffix.lower() in (".gif", ".webp"):
-        return _read_animation(path)
+        frames, fps = _read_animation(path)
+        yield from ((frame, fps) for frame in frames)
+        return
     import av
     import av.error
     import numpy as np
 
+    frame = None
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             stream = container.streams.video[0]
-            decoded = ((frame.to_ndarray(format="rgb24"), frame.rotation) for frame in container.decode(stream))
-            frames = [np.rot90(pixels, round(turned_deg / 90)) for pixels, turned_deg in decoded]
             fps = float(stream.average_rate or stream.guessed_rate or 0)
+            for frame in container.decode(stream):
+                yield np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)), fps
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise UserError(f"cannot read {path} as a video: {error}") from error
-    if not frames:
+    if frame is None:
         raise UserError(f"{path} holds no frames")
-    return np.stack(frames), fps
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, str]:
@@ -192,7 +210,7 @@ def _durations_ms(num_frames: int, fps: float, unit_ms: int) -> list[int]:
     return [end - start for start, end in itertools.pairwise(ends)]
 
 
-def _read_animation(path: Path) -> tuple[np.ndarray, float]:
+def _read_animation(path: Path) -> tuple[list[np.ndarray], float]:
     """Encoders store a run of equal frames once, with a longer duration: here it is spread out again."""
     import numpy as np
     from PIL import Image, ImageSequence
@@ -203,9 +221,8 @@ def _read_animation(path: Path) -> tuple[np.ndarray, float]:
         note = read_metadata(path)
         fps = float(note.get("fps", 0)) or 1000 / min(duration_ms for _, duration_ms in shown)
         if len(shown) == 1:  # a film that stands still is stored as a picture
-            return np.stack([shown[0][0]] * int(note.get("num_frames", 1))), fps
-        frames = [pixels for pixels, duration_ms in shown for _ in range(max(1, round(duration_ms * fps / 1000)))]
-        return np.stack(frames), fps
+            return [shown[0][0]] * int(note.get("num_frames", 1)), fps
+        return [pixels for pixels, duration_ms in shown for _ in range(max(1, round(duration_ms * fps / 1000)))], fps
 
 
 def _duration_ms(image: Any) -> float:

@@ -40,7 +40,7 @@ from videosyn.diffusers.transformer import VDiTTransformer3DModel
 from videosyn.diffusers.twin import check_saving
 from videosyn.diffusion.guidance import Guidance
 from videosyn.sampling.model_index import Defaults, ModelIndex, Trained
-from videosyn.sampling.pipeline import VideoSynPipeline
+from videosyn.sampling.pipeline import VideoSynPipeline, null_caption
 from videosyn.sampling.storage import OBJECTIVE, OBJECTIVE_CONFIG, TEXT, VAE, VDIT, save_pipeline
 from videosyn.text.features import TextFeatures
 
@@ -223,7 +223,9 @@ class VideoSynDiffusionPipeline(DiffusionPipeline, VideoSynLoraMixin):
         self._interrupt = False
 
         text = self._encode(prompts, device)  # (N, L, E)
-        null = text if asked.guidance == 1 else self._encode(negatives, device)
+        null = null_caption(self.transformer, text) if negative_prompt is None else None
+        if null is None:
+            null = text if asked.guidance == 1 else self._encode(negatives, device)
         rate = torch.full((len(prompts),), asked.fps, device=device)
         predict = Guidance(
             self._transform,

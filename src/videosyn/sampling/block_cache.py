@@ -23,10 +23,14 @@ from videosyn.vdit.model import VDiT
 class BlockCache(nn.Module):
     """A VDiT's blocks as one: tokens (B, t, S, C) and what blocks take beside them -> tokens."""
 
-    def __init__(self, blocks: nn.ModuleList, threshold: float, group: dist.ProcessGroup | None = None) -> None:
+    def __init__(
+        self, blocks: nn.ModuleList, threshold: float, group: dist.ProcessGroup | None = None, together: bool = False
+    ) -> None:
         """threshold: relative change, in mean absolute values, from which blocks are computed; 0: always.
 
-        group: the processes that hold parts of the same tokens, and so must decide alike.
+        group: the processes that hold parts of the same tokens, and so must decide alike. together: where one film
+        needs the blocks all go through them, though the others keep what they had; for compiled blocks, to which each
+        number of films is a new shape.
         """
         super().__init__()
         if not threshold >= 0:
@@ -34,6 +38,7 @@ class BlockCache(nn.Module):
         self.blocks = blocks
         self.threshold = threshold
         self.group = group
+        self.together = together
         self.num_asked = self.num_computed = 0
         self._first: Tensor | None = None  # what the first block added when the others were last computed
         self._others: Tensor | None = None  # what these added then
@@ -48,10 +53,7 @@ class BlockCache(nn.Module):
         if len(rows) == len(tokens):
             return self._all_computed(after, added, arguments)
         if len(rows):
-            some = after[rows]
-            out = self._through(some, [_rows(each, rows, len(tokens)) for each in arguments])
-            first[rows], others[rows] = added[rows], out - some
-            self.num_computed += len(rows)
+            first[rows], others[rows] = added[rows], self._others_add(after, rows, arguments)
         return after + others
 
     def _all_computed(self, after: Tensor, added: Tensor, arguments: Iterable[Any]) -> Tensor:
@@ -59,6 +61,15 @@ class BlockCache(nn.Module):
         self._first, self._others = added, out - after
         self.num_computed += len(after)
         return out
+
+    def _others_add(self, after: Tensor, rows: Tensor, arguments: Iterable[Any]) -> Tensor:
+        """What the other blocks add to some rows of the tokens (B, t, S, C)."""
+        if self.together:
+            self.num_computed += len(after)
+            return (self._through(after, arguments) - after)[rows]
+        self.num_computed += len(rows)
+        some = after[rows]
+        return self._through(some, [_rows(each, rows, len(after)) for each in arguments]) - some
 
     @property
     def share_reused(self) -> float:
@@ -72,17 +83,18 @@ class BlockCache(nn.Module):
 
     def _changes(self, now: Tensor, before: Tensor) -> Tensor:
         """Relative to before, for each row: (B,) float32."""
-        sums = torch.stack([(now - before).abs().flatten(1).float().sum(1), before.abs().flatten(1).float().sum(1)])
+        parts = ((now - before).abs_(), before.abs())
+        sums = torch.stack([part.flatten(1).sum(1, dtype=torch.float32) for part in parts])
         if self.group is not None:
             dist.all_reduce(sums, group=self.group)
         return sums[0] / sums[1].clamp_min(1e-12)
 
 
 @contextmanager
-def cached_blocks(vdit: VDiT, threshold: float) -> Iterator[BlockCache]:
+def cached_blocks(vdit: VDiT, threshold: float, together: bool = False) -> Iterator[BlockCache]:
     """Within the block the VDiT's steps share what they can. One denoising run: a new one needs a new cache."""
     blocks = vdit.blocks
-    cache = BlockCache(blocks, threshold, vdit.process_group)
+    cache = BlockCache(blocks, threshold, vdit.process_group, together)
     vdit.blocks = nn.ModuleList([cache])
     try:
         yield cache
@@ -90,9 +102,9 @@ def cached_blocks(vdit: VDiT, threshold: float) -> Iterator[BlockCache]:
         vdit.blocks = blocks
 
 
-def maybe_cached_blocks(vdit: VDiT, threshold: float | None) -> Any:
+def maybe_cached_blocks(vdit: VDiT, threshold: float | None, together: bool = False) -> Any:
     """The same; for None or 0 nothing is kept and every block computed."""
-    return cached_blocks(vdit, threshold) if threshold else nullcontext()
+    return cached_blocks(vdit, threshold, together) if threshold else nullcontext()
 
 
 def _rows(argument: Any, rows: Tensor, batch: int) -> Any:

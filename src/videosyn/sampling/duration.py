@@ -8,8 +8,10 @@ long. The best of two counts: a machine that others use will take longer. How ne
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -17,6 +19,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from videosyn.core.runtime import is_out_of_memory
 from videosyn.sampling.fitting import footprint
 from videosyn.sampling.model_index import Defaults
 from videosyn.vdit import cost
@@ -71,11 +74,16 @@ class Duration:
 
 def note_if_long(pipeline: VideoSynPipeline, asked: Defaults, num_films: int) -> str | None:
     """What to tell a user before films begin that will take longer than LONG_S, else None. Takes a second or two where
-    they may.
+    they may. Nothing either where the samples do not fit into memory.
     """
     if num_films * _operations(pipeline, asked) < LONG_S * _sure_rate(pipeline.device):
         return None
-    duration = predicted_duration(pipeline, asked)
+    try:
+        duration = predicted_duration(pipeline, asked)
+    except RuntimeError as error:  # the film itself may fit, in tiles, and else says what would
+        if not is_out_of_memory(error):
+            raise
+        return None
     return duration.note(num_films) if num_films * duration.total_s > LONG_S else None
 
 
@@ -160,10 +168,18 @@ def _block_seconds(vdit: VDiT, sample: Load, clock: Callable[[], float]) -> floa
         tokens = torch.randn(batch, sample.frames, sample.places, width).to(weight)
         text, bias = zeros(batch, sample.text_tokens, width), zeros(batch, 1, 1, sample.text_tokens)
         given = (tokens, zeros(1, 1, 1, 6, width), zeros(1, 1, 1, 3, width), rope, text, bias)
-        vdit.blocks[0](*given)
-        return min(_seconds(lambda: vdit.blocks[0](*given), weight.device, clock) for _ in range(2))
+        with _uncompiled():
+            vdit.blocks[0](*given)
+            return min(_seconds(lambda: vdit.blocks[0](*given), weight.device, clock) for _ in range(2))
 
     return _once(vdit, ("block", sample), measure)
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Within the block nothing is compiled: for a sample's shape it would take longer than it tells of."""
+    if "torch._dynamo" not in sys.modules:  # where nothing was asked to be; seconds to import
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
 
 
 def _attention_rate(vdit: VDiT, length: int, clock: Callable[[], float]) -> float:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from videosyn.core.errors import UserError
 from videosyn.core.memory import available_cpu_bytes
+from videosyn.core.runtime import is_out_of_memory
 from videosyn.sampling.footprint import Footprint
 from videosyn.sampling.model_index import Defaults
 from videosyn.vidvae.tiles import Tiling
@@ -23,10 +25,10 @@ TILES_PX = (1024, 512, 256)  # sides of tiles, the largest that fits is taken
 SHARE_TO_USE = 0.9  # of the memory that is free; the rest is for other programs and for fragments
 
 
-def footprint(pipeline: VideoSynPipeline) -> Footprint:
-    """The working memory of the pipeline's models, from their configs."""
+def footprint(pipeline: VideoSynPipeline, cached: bool = False) -> Footprint:
+    """The working memory of the pipeline's models, from their configs. cached: with a block cache."""
     number_bytes = torch.finfo(pipeline.dtype).bits // 8
-    return Footprint(pipeline.vdit.config, pipeline.vae.config, number_bytes, pipeline.device.type)
+    return Footprint(pipeline.vdit.config, pipeline.vae.config, number_bytes, pipeline.device.type, cached=cached)
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Fit:
         )
 
 
-def fit(pipeline: VideoSynPipeline, asked: Defaults, num_videos: int) -> Fit:
+def fit(pipeline: VideoSynPipeline, asked: Defaults, num_videos: int, cached: bool = False) -> Fit:
     """How many of `num_videos` fit into memory together, at most MOST_AT_ONCE; of a single one, whether in tiles.
 
     A UserError where not even tiles fit.
@@ -55,7 +57,7 @@ def fit(pipeline: VideoSynPipeline, asked: Defaults, num_videos: int) -> Fit:
     available = _least(available_bytes(pipeline.device), pipeline)
     if available is None:
         return Fit(min(num_videos, MOST_AT_ONCE))
-    model = footprint(pipeline)
+    model = footprint(pipeline, cached)
     size = (asked.num_frames, asked.height, asked.width)
     for batch in range(min(num_videos, MOST_AT_ONCE), 0, -1):
         if model.fits(available, batch, *size):
@@ -80,22 +82,29 @@ def _least(available: int | None, pipeline: VideoSynPipeline) -> int | None:
 
 
 @contextmanager
-def no_memory_means_user_error(pipeline: VideoSynPipeline, asked: Defaults) -> Iterator[None]:
+def no_memory_means_user_error(pipeline: VideoSynPipeline, asked: Defaults, cached: bool = False) -> Iterator[None]:
     """Turns the framework's out-of-memory error, CPU or accelerator, into a UserError that says what would fit."""
     try:
         yield
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        model = footprint(pipeline)
+        model = footprint(pipeline, cached)
         took = model.predicted_bytes(1, asked.num_frames, asked.height, asked.width)
         available = min(available_bytes(pipeline.device) or took, took - 1)  # it did not fit, whatever was predicted
         raise _no_memory(model, available, asked) from error
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """torch has a class for accelerators; for CPUs there is only the allocator's message."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+@contextmanager
+def weights_that_do_not_fit_mean_user_error(folder: Path, device: torch.device, way_out: str) -> Iterator[None]:
+    """The same while weights are read and brought to the device. way_out: what to do where that is an accelerator."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        fix = "free some memory first" if device.type == "cpu" else f"{way_out}, or --device cpu"
+        raise UserError(f"out of memory: the weights of {folder} do not fit on {device}: {fix}") from error
 
 
 def available_bytes(device: torch.device) -> int | None:

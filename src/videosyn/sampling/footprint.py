@@ -33,6 +33,8 @@ class Footprint:
     """its kind: cpu, cuda, ..."""
     text_tokens: int = 250
     """L, of the longest prompt"""
+    cached: bool = False
+    """whether a block cache keeps what blocks added"""
 
     @property
     def size_multiple(self) -> int:
@@ -48,7 +50,7 @@ class Footprint:
     def denoising_bytes(self, num_videos: int, num_frames: int, height: int, width: int) -> int:
         """The VDiT's, guidance included."""
         load = self.load(num_videos, num_frames, height, width)
-        return working_bytes(self.vdit, load, self.number_bytes, self.device)
+        return working_bytes(self.vdit, load, self.number_bytes, self.device, self.cached)
 
     def decoding_bytes(self, num_videos: int, num_frames: int, height: int, width: int, tile_px: int = 0) -> int:
         """The decoder's; tile_px: frames go in square tiles of that side; 0: whole."""

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from videosyn.core.config import read_json
 from videosyn.core.errors import UserError
-from videosyn.core.runtime import pick_device, pick_dtype
+from videosyn.core.runtime import is_out_of_memory, pick_device, pick_dtype
+from videosyn.core.shapes import check_num_frames
 from videosyn.sampling.families import family_of
-from videosyn.sampling.fitting import is_out_of_memory
+from videosyn.sampling.fitting import weights_that_do_not_fit_mean_user_error
 from videosyn.sampling.foreign_preview import ForeignPreview
 from videosyn.sampling.model_index import find_model, is_foreign
 from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline, checked_prompts, seeds_of_films
@@ -77,7 +78,8 @@ class ForeignPipeline:
             if isinstance(part, nn.Module):
                 _check_complete(part, folder / name)
         pipeline.set_progress_bar_config(disable=True)
-        return cls(pipeline.to(place))
+        with weights_that_do_not_fit_mean_user_error(folder, place, "use a smaller model"):
+            return cls(pipeline.to(place))
 
     def __call__(
         self,
@@ -108,7 +110,10 @@ class ForeignPipeline:
         for name, value in others.items():
             if value is not None:
                 raise UserError(f"a {self.name} does not take {name.replace('_', '-')}: leave it out")
-        prompts = [each for each in checked_prompts(prompt, num_videos, num_steps or 1) for _ in range(num_videos)]
+        steps = self._accepts["num_inference_steps"].default if num_steps is None else num_steps
+        prompts = [each for each in checked_prompts(prompt, num_videos, steps) for _ in range(num_videos)]
+        if num_frames is not None:  # most make fewer without a word
+            check_num_frames(num_frames, family_of(self.name).time_factor)
         seeds = seeds_of_films(seed, len(prompts))
         asked = {
             "num_frames": num_frames,
@@ -123,7 +128,6 @@ class ForeignPipeline:
         for name in asked:
             if name not in self._accepts:
                 raise UserError(f"a {self.name} does not take {name.replace('_', '-')}: leave it out")
-        steps = num_steps or self._accepts["num_inference_steps"].default
         films, start, notes = [], 0, ()
         self._cache(cache_threshold)
         while start < len(prompts):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from videosyn.core import config as config_io
 from videosyn.core.errors import UserError
+from videosyn.core.files import atomic_file
 from videosyn.core.shapes import check_num_frames, check_size
 from videosyn.weights import SHIPPED, shipped_folder
 
@@ -64,15 +65,14 @@ class ModelIndex:
 
     def save(self, folder: Path) -> None:
         """Writes model_index.json into `folder`, named and laid out as diffusers does."""
-        config_io.write_json(
-            {
-                "_class_name": PIPELINE_CLASS,
-                **{name: list(part) for name, part in self.parts.items()},
-                "videosyn_defaults": dataclasses.asdict(self.defaults),
-                "videosyn_trained": dataclasses.asdict(self.trained),
-            },
-            folder / INDEX_NAME,
-        )
+        index = {
+            "_class_name": PIPELINE_CLASS,
+            **{name: list(part) for name, part in self.parts.items()},
+            "videosyn_defaults": dataclasses.asdict(self.defaults),
+            "videosyn_trained": dataclasses.asdict(self.trained),
+        }
+        with atomic_file(folder / INDEX_NAME) as hidden:
+            config_io.write_json(index, hidden)
 
     def check_size(self, folder: Path, num_frames: int, height: int, width: int) -> None:
         """A UserError unless the VidVAE and the VDiT of this folder can make that many frames of that many pixels."""

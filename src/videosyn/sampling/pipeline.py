@@ -26,12 +26,17 @@ from videosyn.sampling.memory_mode import MemoryMode
 from videosyn.sampling.model_index import Defaults, Trained, find_model
 from videosyn.sampling.preview import Watched
 from videosyn.sampling.solvers import solve
-from videosyn.sampling.text_on_demand import batch_of, encode_prompts
+from videosyn.sampling.text_on_demand import batch_of, encode_prompts, padded
 from videosyn.text.features import TextEncoder, TextFeatures
 from videosyn.text.nano import NanoTextEncoder
 from videosyn.vdit.model import VDiT
 from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.tiles import decode_tiled
+
+COMPILED_TEXT_TOKENS = 32
+"""Compiled blocks get texts of a multiple of so many tokens."""
+SHAPES_COMPILED = 64
+"""A process may compile for so many shapes; torch's own limit is 8, and ends the call."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class VideoSynPipeline:
         self.defaults = defaults or Defaults()
         self.trained = trained or Trained()
         self.memory = memory or MemoryMode()
+        self.compiled = False
 
     @classmethod
     def from_pretrained(
@@ -101,14 +107,19 @@ class VideoSynPipeline:
         save_pipeline(self, folder, int8)
 
     def compile(self, backend: str = "inductor") -> None:
-        """Has torch compile the VDiT's block, which is the same for all, at the next call; each new shape anew.
+        """Has torch compile the VDiT's block, which is the same for all, at the next call; each new shape anew. So that
+        there are few, texts are padded, and a cache computes all films of a batch or none.
 
         A block whose weights visit the device, or lie in 8 bits, is not for the compiler: a UserError.
         """
         if self.memory.offload or self.memory.eight_bits is not None:
             raise UserError("only whole weights on the device are compiled: load with memory='full' or 'free-text'")
+        from torch._dynamo import config as compiler  # seconds to import; only who compiles pays
+
+        compiler.recompile_limit = max(compiler.recompile_limit, SHAPES_COMPILED)
         for block in self.vdit.blocks:
             block.compile(backend=backend, fullgraph=True, dynamic=False)
+        self.compiled = True
 
     @torch.inference_mode()
     def __call__(
@@ -159,7 +170,8 @@ class VideoSynPipeline:
         num_tokens = math.prod(shape[1:]) // self.vdit.config.patch_size**2
         with no_memory_means_user_error(self, asked):
             read = encode_prompts(self.text_encoder, [*prompts, negative_prompt or ""])
-        how = fit(self, asked, len(prompts))
+        cached = bool(cache_threshold)
+        how = fit(self, asked, len(prompts), cached)
         size = (asked.num_frames, asked.height, asked.width)
         with no_memory_means_user_error(self, asked):
             given = given_frames(self.vae, *size, image, extend, last_image, how.tiling)
@@ -170,9 +182,13 @@ class VideoSynPipeline:
         films = []
         for start in starts:
             some, some_seeds = prompts[start : start + batch], seeds[start : start + batch]
-            with no_memory_means_user_error(self, asked):
+            with no_memory_means_user_error(self, asked, cached):
                 text = batch_of(read, some, self.device)  # (B, L, E)
-                negative = self._negative(negative_prompt, text, batch_of(read, [negative_prompt or ""], self.device))
+                negative = null_caption(self.vdit, text) if negative_prompt is None else None
+                if negative is None:
+                    negative = batch_of(read, [negative_prompt or ""] * len(some), self.device)
+                if self.compiled:
+                    text, negative = padded(text, COMPILED_TEXT_TOKENS), padded(negative, COMPILED_TEXT_TOKENS)
                 predict = Guidance(
                     self.vdit,
                     *(text.features, text.mask),
@@ -188,7 +204,7 @@ class VideoSynPipeline:
 
                 def show(step: int, watched: Watched = watched, films_now: range = films_now) -> None:
                     if preview is not None:
-                        preview(films_now, lambda: self._pictures(watched))
+                        preview(films_now, lambda: self._pictures(watched, how))
                     report.step()
 
                 noise = draw_noise(shape, some_seeds).to(self.device)  # (B, Z, t, h, w)
@@ -196,7 +212,7 @@ class VideoSynPipeline:
                 if given is not None:
                     mask = given.mask.expand(len(some), -1)  # (B, t)
                     noise = torch.where(per_frame(mask), given.latents.float(), noise)
-                with maybe_cached_blocks(self.vdit, cache_threshold):
+                with maybe_cached_blocks(self.vdit, cache_threshold, together=self.compiled):
                     latents = solve(
                         self.objective,
                         asked.sampler,
@@ -236,11 +252,11 @@ class VideoSynPipeline:
         tokenizer = self.text_encoder.tokenizer
         return list(dict.fromkeys(word for prompt in prompts for word in tokenizer.unknown_words(prompt)))
 
-    def _pictures(self, watched: Watched) -> np.ndarray:
-        """uint8 (B, H, W, 3): the middle latent frame of films under way, decoded alone."""
+    def _pictures(self, watched: Watched, how: Fit) -> np.ndarray:
+        """uint8 (B, H, W, 3): the middle latent frame of films under way, decoded alone, in tiles where the film is."""
         estimate = watched.estimate()
         middle = estimate.shape[2] // 2
-        return to_frames(self.vae.decode(estimate[:, :, middle : middle + 1].to(self.dtype)))[:, 0]
+        return self._frames(estimate[:, :, middle : middle + 1].to(self.dtype), how)[:, 0]
 
     def _frames(self, latents: Tensor, how: Fit) -> np.ndarray:
         """latents (B, Z, t, h, w) -> uint8 (B, T, H, W, 3). Beside them the video is there a piece at a time."""
@@ -250,20 +266,6 @@ class VideoSynPipeline:
             pieces = decode_tiled(self.vae, latents, how.tiling, device=torch.device("cpu")).split(8, 2)
         num_frames = 1 + (latents.shape[2] - 1) * self.vae.time_factor
         return joined_frames(pieces, num_frames)
-
-    def _negative(self, prompt: str | None, text: TextFeatures, read: TextFeatures) -> TextFeatures:
-        """What guidance leads away from: a negative prompt, else the VDiT's own null caption, else the empty prompt.
-
-        read: features (1, M, E) of the negative or empty prompt. Open-Sora 1.1 looks at as much of its null caption as
-        the prompt is long.
-        """
-        batch, length = text.mask.shape
-        if prompt is not None or not self.vdit.config.null_text_tokens:
-            return TextFeatures(read.features.expand(batch, -1, -1), read.mask.expand(batch, -1))
-        features, mask = self.vdit.null_features(batch)
-        if self.vdit.config.legacy_stdit2 and length <= features.shape[1]:
-            return TextFeatures(features[:, :length], text.mask)
-        return TextFeatures(features, mask)
 
     def _latent_shape(self, asked: Defaults) -> tuple[int, int, int, int]:
         check_num_frames(asked.num_frames, self.vae.time_factor)
@@ -278,6 +280,17 @@ def _timesteps(interval: tuple[float, float] | None) -> tuple[float, float]:
     if not 0 <= low <= high <= 1:
         raise UserError(f"guidance interval must be two ordered times within 0 and 1, got {low:g} {high:g}: use 0 0.9")
     return 1000 * low, 1000 * high
+
+
+def null_caption(vdit: VDiT, text: TextFeatures) -> TextFeatures | None:
+    """The VDiT's own null caption, of which it looks at as much as each prompt is long, as in training; None: it has
+    none, and the empty prompt stands for it. text: the prompts' features (B, L, E).
+    """
+    if not vdit.config.null_text_tokens:
+        return None
+    features, _ = vdit.null_features(len(text.mask))
+    length = min(text.mask.shape[1], features.shape[1])
+    return TextFeatures(features[:, :length].to(text.features.device), text.mask[:, :length])
 
 
 def draw_noise(shape: tuple[int, ...], seeds: Sequence[int]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,9 @@ from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.diffusion.flow import FlowMatching
 from videosyn.sampling.adapter import Adapter, merge_adapter
 from videosyn.sampling.eight_bits import keep_in_eight_bits
+from videosyn.sampling.fitting import weights_that_do_not_fit_mean_user_error
 from videosyn.sampling.memory_mode import MemoryMode
-from videosyn.sampling.model_index import ModelIndex
+from videosyn.sampling.model_index import INDEX_NAME, ModelIndex
 from videosyn.sampling.offload import offload_blocks
 from videosyn.sampling.text_on_demand import TextOnDemand
 from videosyn.text.features import TextEncoder
@@ -37,11 +39,14 @@ _OBJECTIVES = {cls.__name__: cls for cls in (FlowMatching, EpsilonDDPM)}
 
 
 def save_pipeline(pipeline: VideoSynPipeline, folder: str | os.PathLike, int8: bool = False) -> None:
-    """Writes every part, then model_index.json: a folder that has one is complete."""
+    """Writes every part, then model_index.json: a folder that has one is complete. An older one goes first, so that no
+    mixture of two models loads.
+    """
     if pipeline.memory != MemoryMode():
         raise UserError("this pipeline was loaded to take less memory: load it with memory='full' to save it")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / INDEX_NAME).unlink(missing_ok=True)
     save_module(folder / VAE, pipeline.vae, pipeline.vae.config, int8=int8)
     save_module(folder / VDIT, pipeline.vdit, pipeline.vdit.config, int8=int8)
     _save_text_encoder(pipeline.text_encoder, folder / TEXT, int8)
@@ -70,19 +75,24 @@ def load_pipeline(
     number = pick_dtype(dtype, place)
     vae_config = config_io.load_json(VidVAEConfig, folder / VAE / CONFIG_NAME)
     vdit_config = config_io.load_json(VDiTConfig, folder / VDIT / CONFIG_NAME)
-    vae, vdit = VidVAE(vae_config).to(number), VDiT(vdit_config).to(number)
-    load_strict(vae, load_state(folder / VAE), folder / VAE)
-    load_strict(vdit, load_state(folder / VDIT), folder / VDIT)
-    if adapter is not None:
-        merge_adapter(adapter[0], vdit, adapter[1])
-    if memory.eight_bits is not None:
-        keep_in_eight_bits(vdit.blocks, memory.eight_bits)
-    if memory.offload:
-        offload_blocks(vdit, vdit.blocks, place)
-    text_encoder = _load_text_encoder(index, folder / TEXT, place, number, memory)
+    with _room_for(folder, place):
+        vae, vdit = VidVAE(vae_config).to(number), VDiT(vdit_config).to(number)
+        load_strict(vae, load_state(folder / VAE), folder / VAE)
+        load_strict(vdit, load_state(folder / VDIT), folder / VDIT)
+        if adapter is not None:
+            merge_adapter(adapter[0], vdit, adapter[1])
+        if memory.eight_bits is not None:
+            keep_in_eight_bits(vdit.blocks, memory.eight_bits)
+        if memory.offload:
+            offload_blocks(vdit, vdit.blocks, place)
+        text_encoder = _load_text_encoder(index, folder / TEXT, place, number, memory)
+        vae, vdit = vae.to(place), vdit if memory.offload else vdit.to(place)
     objective = _load_objective(folder / OBJECTIVE / OBJECTIVE_CONFIG)
-    vdit = vdit if memory.offload else vdit.to(place)
-    return cls(vae.to(place), vdit, text_encoder, objective, index.defaults, index.trained, memory)
+    return cls(vae, vdit, text_encoder, objective, index.defaults, index.trained, memory)
+
+
+def _room_for(folder: Path, device: torch.device) -> AbstractContextManager[None]:
+    return weights_that_do_not_fit_mean_user_error(folder, device, "use --memory int8-offload")
 
 
 def _load_objective(path: Path) -> FlowMatching | EpsilonDDPM:
@@ -113,10 +123,11 @@ def _load_text_encoder(
         raise UserError(f"{folder.parent}: text_encoder must be NanoTextEncoder or T5TextEncoder, got {name}")
 
     def load() -> TextEncoder:
-        if not memory.offload:
-            return T5TextEncoder(folder, dtype=dtype, device=device)
-        encoder = T5TextEncoder(folder, dtype=dtype, device="cpu")
-        offload_blocks(encoder.model, encoder.model.encoder.block, device)
-        return encoder
+        with _room_for(folder, device):
+            if not memory.offload:
+                return T5TextEncoder(folder, dtype=dtype, device=device)
+            encoder = T5TextEncoder(folder, dtype=dtype, device="cpu")
+            offload_blocks(encoder.model, encoder.model.encoder.block, device)
+            return encoder
 
     return TextOnDemand(load) if memory.text_on_demand else load()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 import torch
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from videosyn.text.features import TextEncoder, TextFeatures
@@ -20,14 +21,14 @@ class TextOnDemand:
         self._encoder: TextEncoder | None = None
 
     @contextmanager
-    def loaded(self) -> Iterator[TextEncoder]:
-        """Within the block the encoder is there; blocks within it use the same."""
+    def loaded(self) -> Iterator[None]:
+        """Within the block the encoder is there; blocks within it use the same. No name for it, which would keep it."""
         if self._encoder is not None:
-            yield self._encoder
+            yield
             return
         self._encoder = self.load()
         try:
-            yield self._encoder
+            yield
         finally:
             self._encoder = None
             gc.collect()  # hooks and modules point at each other
@@ -35,12 +36,14 @@ class TextOnDemand:
                 torch.cuda.empty_cache()
 
     def encode(self, prompts: Sequence[str], max_tokens: int | None = None) -> TextFeatures:
-        with self.loaded() as encoder:
-            return encoder.encode(prompts, max_tokens)
+        with self.loaded():
+            assert self._encoder is not None
+            return self._encoder.encode(prompts, max_tokens)
 
     def null(self, batch: int) -> TextFeatures:
-        with self.loaded() as encoder:
-            return encoder.null(batch)
+        with self.loaded():
+            assert self._encoder is not None
+            return self._encoder.null(batch)
 
 
 def encode_prompts(encoder: TextEncoder, prompts: Sequence[str], at_once: int = 32) -> dict[str, TextFeatures]:
@@ -50,10 +53,10 @@ def encode_prompts(encoder: TextEncoder, prompts: Sequence[str], at_once: int = 
     """
     read: dict[str, TextFeatures] = {}
     different = list(dict.fromkeys(prompts))
-    with encoder.loaded() if isinstance(encoder, TextOnDemand) else nullcontext(encoder) as there:
+    with encoder.loaded() if isinstance(encoder, TextOnDemand) else nullcontext():
         for start in range(0, len(different), at_once):
             some = different[start : start + at_once]
-            text = there.encode(some)  # (B, L, E)
+            text = encoder.encode(some)  # (B, L, E)
             for prompt, features, mask in zip(some, text.features.cpu(), text.mask.cpu()):
                 length = int(mask.nonzero().max()) + 1
                 read[prompt] = TextFeatures(features[:length], mask[:length])
@@ -65,3 +68,9 @@ def batch_of(read: dict[str, TextFeatures], prompts: Sequence[str], device: torc
     features = pad_sequence([read[prompt].features for prompt in prompts], batch_first=True)
     mask = pad_sequence([read[prompt].mask for prompt in prompts], batch_first=True)
     return TextFeatures(features.to(device), mask.to(device))
+
+
+def padded(text: TextFeatures, multiple: int) -> TextFeatures:
+    """The same with L the next multiple: what is added is masked."""
+    missing = -text.mask.shape[1] % multiple
+    return TextFeatures(pad(text.features, (0, 0, 0, missing)), pad(text.mask, (0, missing)))

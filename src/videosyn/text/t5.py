@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from videosyn.core.config import read_json, write_json
 from videosyn.core.errors import UserError
+from videosyn.core.runtime import is_out_of_memory
 from videosyn.text.features import TextFeatures
 
 MAX_TOKENS = 250
 """Paper section 3.2."""
 SETTINGS_NAME = "videosyn.json"
+TOKENIZER_NAMES = ("tokenizer.json", "spiece.model")
 TIED = {"encoder.embed_tokens.weight"}
 """Stored once, as `shared.weight`."""
+OF_THE_DECODER = {"lm_head.weight"}
+"""In files of the whole T5, beside what transformers knows by its name to be the decoder's."""
 
 
 class T5TextEncoder:
@@ -33,7 +38,8 @@ class T5TextEncoder:
     ) -> None:
         """path_or_id: a folder or a hub id of a T5 encoder, with its tokenizer in it, or beside it in `tokenizer/`.
 
-        max_tokens: default what the folder says, as `save` left it, else MAX_TOKENS.
+        max_tokens: default what the folder says, as `save` left it, else MAX_TOKENS. Raises UserError where it does
+        not load whole.
         """
         try:
             from transformers import AutoTokenizer, T5EncoderModel  # seconds to import; only users of T5 pay
@@ -45,11 +51,28 @@ class T5TextEncoder:
         self.max_tokens = max_tokens or settings.get("max_tokens", MAX_TOKENS)
         beside = folder.parent / "tokenizer"
         apart = beside.is_dir() and not any(folder.glob("tokenizer*")) and not any(folder.glob("spiece.model"))
-        self.tokenizer = AutoTokenizer.from_pretrained(beside if apart else path_or_id)
-        loaded: Any = T5EncoderModel.from_pretrained(path_or_id, dtype=dtype, output_loading_info=True)
+        words = beside if apart else folder
+        if folder.is_dir() and not any((words / name).is_file() for name in TOKENIZER_NAMES):  # none would be made up
+            raise UserError(f"{words} holds no tokenizer ({' or '.join(TOKENIZER_NAMES)}): copy the T5 again")
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(beside if apart else path_or_id)
+            loaded: Any = T5EncoderModel.from_pretrained(
+                path_or_id, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+            )
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
+            if is_out_of_memory(error):
+                raise
+            line = " ".join((str(error) or type(error).__name__).split())[:200]
+            raise UserError(f"no T5 encoder loads from {path_or_id}, copy it again or name another: {line}") from error
         model, told = loaded
-        if missing := sorted(set(told["missing_keys"]) - TIED):
-            raise UserError(f"{path_or_id} is no whole T5 encoder: {len(missing)} missing ({', '.join(missing[:5])})")
+        wrong = {
+            "missing": set(told["missing_keys"]) - TIED,
+            "foreign": set(told["unexpected_keys"]) - OF_THE_DECODER,
+            "of another shape": {key for key, *_ in told["mismatched_keys"]},
+        }
+        problems = [f"{len(keys)} {what} ({', '.join(sorted(keys)[:5])})" for what, keys in wrong.items() if keys]
+        if problems:
+            raise UserError(f"{path_or_id} is no whole T5 encoder: {'; '.join(problems)}")
         self.model = model.eval().requires_grad_(False)
         self.model.to(device)  # pyright: ignore[reportArgumentType]
 

@@ -18,6 +18,9 @@ SHORT = 256 * 256
 """On CPUs, up to this many scores a head, plain products beat the fused kernel, which is slow backward."""
 CPU_FRAGMENTS = 1.3
 """Of what is alive, what the C runtime holds: `benchmarks/cost_model.py`."""
+CACHED = 6
+"""Times all tokens that a block cache holds beside what its blocks take: what came in, the first block's result and
+what it added, what it and the others had added before, and what the others add now."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,10 @@ def number_of_parts(size: int, per_slice: int, most: int) -> int:
     return -(-size // max(1, most // per_slice))
 
 
-def working_bytes(config: VDiTConfig, load: Load, number_bytes: int, device: str) -> int:
+def working_bytes(config: VDiTConfig, load: Load, number_bytes: int, device: str, cached: bool = False) -> int:
     """Alive at the peak, beside the weights: tokens as they came and as they become, and one part's intermediates.
 
+    cached: with a `sampling/block_cache.py` around the blocks.
     In units of a part's tokens, (m, C): queries, keys and values are three, the feed-forward's middle `mlp_ratio`.
     """
     vector = config.width * number_bytes
@@ -86,7 +90,7 @@ def working_bytes(config: VDiTConfig, load: Load, number_bytes: int, device: str
     latents = 16 * load.tokens * config.patch_size**2 * config.num_out_channels  # noise and predictions, float32
     at_last = 2 * load.tokens * vector if config.legacy_stdit2 else 0  # its last norms take all frames at once
     branches = max(through_mlp, through_time, through_space, at_last)
-    alive = 2 * load.tokens * vector + branches + text + per_frame + latents
+    alive = (2 + cached * CACHED) * load.tokens * vector + branches + text + per_frame + latents
     return int(alive * (CPU_FRAGMENTS if on_cpu else 1))
 
 
