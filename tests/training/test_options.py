@@ -10,6 +10,9 @@ import pytest
 from videosyn.core.config import load_yaml
 from videosyn.core.errors import UserError
 from videosyn.dataset.buckets import parse_buckets
+from videosyn.dataset.decode import Place
+from videosyn.dataset.footage import Footage, FootageClip
+from videosyn.dataset.windows import Fitting, fit_windows
 from videosyn.training.captioner_options import CaptionerTraining
 from videosyn.training.options import DiTTraining, VAETraining
 
@@ -35,6 +38,22 @@ def test_configurations_of_the_larger_models_load(name: str):
         assert all(stage.init == f"{before.out}/model" for before, stage in pairwise(stages))
         assert stages[0].init == options.init
         assert stages[0].buckets != stages[1].buckets
+
+
+@pytest.mark.parametrize("name", ["small_vae", "xl_vae", "small_dit", "xl_dit"])
+def test_a_common_clip_fits_the_configurations_for_footage(name: str):
+    """1280x720, two seconds and more: in every stage, and for a VidVAE among the early and the late crops."""
+    cls = VAETraining if "vae" in name else DiTTraining
+    options = load_yaml(cls, CONFIGS / f"{name}.yaml")
+    clip = FootageClip("a.mp4", Place("a.mp4"), "a clip", 72, 720, 1280, 24.0)
+    if isinstance(options, VAETraining):
+        mixes = [(options, options.crops), (options, options.late_crops)]
+    else:
+        mixes = [(stage, stage.buckets) for stage in options.staged()]
+    for run, buckets in mixes:
+        fitting = Fitting(run.clip_fps, run.max_windows, run.max_crop)
+        windows = fit_windows(Footage("", (clip,), ()), parse_buckets(buckets), fitting)
+        assert not windows.unfit, windows.unfit
 
 
 @pytest.mark.parametrize("name", ["nano_captioner", "xl_captioner"])
