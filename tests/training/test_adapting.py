@@ -13,13 +13,18 @@ from clips_folder import write_folder
 from safetensors.torch import load_file
 
 from videosyn.core.errors import UserError
+from videosyn.dataset.batches import ClipBatch
 from videosyn.dataset.buckets import Bucket
 from videosyn.dataset.latent_cache import calibrate_folder
 from videosyn.sampling.pipeline import VideoSynPipeline
 from videosyn.training.dit_run import vdit_config
+from videosyn.training.draws import Draws
 from videosyn.training.dry_run import dit_table, vae_table
 from videosyn.training.options import DiTTraining, Stage, VAETraining
 from videosyn.training.run import run_cache, run_dit, run_vae
+from videosyn.training.vae_step import VAEStep
+from videosyn.vidvae.model import VidVAE
+from videosyn.vidvae.presets import TINY
 
 COMMON = {"dtype": "fp32", "workers": 0, "warmup_steps": 1, "log_seconds": 1e-9, "threads": 1, "sheet_steps": 1}
 
@@ -185,22 +190,52 @@ def test_the_dry_run_counts_clips_tokens_and_memory_and_names_what_is_left_out(
     assert run_dit(leave_out) == "finished"
 
 
+def vae_options(folder: Path, dataset: Path, **how) -> VAETraining:
+    given = {"preset": "tiny", "max_steps": 2, "batch_size": 2, "max_crop": 0.5, "validation_clips": 2, **COMMON, **how}
+    given.pop("sheet_steps")
+    return VAETraining(out=str(folder / "run"), data=str(dataset), **given)
+
+
+def test_a_discriminator_that_begins_moves_the_gradients_and_not_the_loss():
+    """So no guard takes its beginning for a spike."""
+    torch.manual_seed(0)
+    vae = VidVAE(TINY)
+    given = {"crops": ("5x32x32",), "late_crops": ("5x32x32",), "adversarial_weight": 0.5, "discriminator_width": 8}
+    step = VAEStep(vae_options(Path("unused"), Path("unused"), adversarial_start=0.5, **given), vae, None, [])
+    frames = torch.randint(256, (2, 5, 32, 32, 3), dtype=torch.uint8)
+    batch = ClipBatch("5x32x32", 0, (0, 1), ((0, 0, 0),) * 2, frames)
+    (before, _), (begun, figures) = (step.loss(batch, Draws(1, 2), progress) for progress in (0.4, 0.6))
+    assert begun.item() == before.item()
+    assert figures["lesson"] > 0.5
+    last = vae.decoder.conv_out.weight
+    plain, rival = (torch.autograd.grad(loss, last, retain_graph=True)[0] for loss in (before, begun))
+    assert (rival - plain).norm() > 0.1 * plain.norm()
+    begun.backward()
+    assert all(parameter.grad is not None for parameter in step.rival.parameters())
+    with torch.no_grad():
+        next(step.rival.parameters()).fill_(float("nan"))
+    assert step.loss(batch, Draws(1, 2), 0.6)[0].isnan()
+
+
+def test_crops_that_no_clip_fits_are_not_drawn(tmp_path: Path, dataset: Path, capsys: pytest.CaptureFixture[str]):
+    how = {"crops": ("5x32x32:1", "17x32x32:9"), "late_crops": ("5x32x32",), "drop_unfit": True}
+    assert run_vae(vae_options(tmp_path, dataset, max_steps=4, **how)) == "finished"
+    assert "buckets without clips are left out: 17x32x32" in capsys.readouterr().err
+    with pytest.raises(UserError, match="no clip fits any of late_crops 17x32x32, 33x32x32: change them"):
+        run_vae(vae_options(tmp_path / "late", dataset, **{**how, "late_crops": ("17x32x32", "33x32x32")}))
+
+
 def test_a_vae_trains_on_footage_with_its_judges(tmp_path: Path, dataset: Path, tiny_vgg: Path):
-    given = VAETraining(
-        out=str(tmp_path / "run"),
-        data=str(dataset),
-        preset="tiny",
+    given = vae_options(
+        tmp_path,
+        dataset,
         max_steps=8,
-        batch_size=2,
         crops=("5x32x32:2", "1x32x32:1", "9x32x32:1"),
         late_crops=("5x32x32",),
-        max_crop=0.5,
-        validation_clips=2,
         perceptual=str(tiny_vgg),
         adversarial_weight=0.5,
         adversarial_start=0.5,
         discriminator_width=8,
-        **{name: value for name, value in COMMON.items() if name != "sheet_steps"},
     )
     assert run_vae(given) == "finished"
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
