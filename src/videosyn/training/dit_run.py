@@ -265,12 +265,12 @@ def _load_init(options: DiTTraining, vdit: VDiT, text_encoder: TextEncoder) -> N
 def _prepare(
     options: DiTTraining, processes: Processes, vdit: VDiT, text_encoder: TextEncoder, dtype: torch.dtype
 ) -> None:
-    """Recomputing, compiling and dividing, in this order, from outside the models."""
+    """Compiling, recomputing and dividing, in this order, from outside the models."""
     blocks = blocks_of(vdit)
-    if options.gradient_checkpointing:
-        recompute(blocks)
     if options.compile:
         compile_blocks(blocks)
+    if options.gradient_checkpointing:
+        recompute(blocks)
     if not processes.shards:
         return
     if options.naming_weight or options.lora_rank:

@@ -35,10 +35,10 @@ def train_vae(
 ) -> str:
     """-> "finished" or "stopped". The model lies in `options.out`/model."""
     vae = make_vae(options).to(device, dtype)
-    if options.gradient_checkpointing:
-        recompute(blocks_of(vae))
     if options.compile:
         compile_blocks(blocks_of(vae))
+    if options.gradient_checkpointing:
+        recompute(blocks_of(vae))
     decoders = Decoders(options.workers if options.data else 0)
     try:
         clips, held_out, measured, fitted = _clips(options, processes, device, decoders)
