@@ -51,8 +51,8 @@ def losses(folder: Path, name: str = "loss") -> list[float]:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One process: `muon`, `adamw`. Two: `muon2`, `fsdp2` (in two goes), `muon-team` and `fsdp-team`, which share each
-    clip, and `more`, begun by one, continued by two. Four: `teams`, two of them.
+    """One process: `muon`, `adamw`. Two: `muon2`, `fsdp2`, `fsdp-watched`, `fsdp3` (in two goes), `muon-team` and
+    `fsdp-team`, which share each clip, and `more`, begun by one, continued by two. Four: `teams`, two of them.
     """
     folder = tmp_path_factory.mktemp("parallel")
     torch.manual_seed(0)
@@ -74,6 +74,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         options(folder, "fsdp-team", accumulate=2, **fsdp, **team),
         options(folder, "more", max_steps=6, decay_fraction=0.0),
         options(folder, "fsdp2", **fsdp),
+        options(folder, "fsdp-watched", validate_minutes=1e-9, **fsdp),
         options(folder, "fsdp3", max_steps=3, decay_fraction=0.0, **fsdp),
         options(folder, "fsdp3", max_steps=6, decay_fraction=0.0, **fsdp),
         options(folder, "fsdp6", max_steps=6, decay_fraction=0.0, gradient_checkpointing=True, **fsdp),
@@ -120,6 +121,12 @@ def test_divided_models_have_the_loss_curve_and_the_average_of_whole_ones(runs: 
         assert one.keys() == other.keys()
         for name, tensor in one.items():
             torch.testing.assert_close(other[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_divided_model_is_measured_with_its_average_and_trains_on_with_its_weights(runs: Path):
+    assert "val/loss" in (runs / "fsdp-watched/metrics.jsonl").read_text()
+    assert losses(runs / "fsdp-watched") == losses(runs / "fsdp2")
 
 
 @pytest.mark.slow

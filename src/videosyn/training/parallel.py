@@ -148,7 +148,8 @@ def shard(module: nn.Module, blocks: Iterable[nn.Module], dtype: torch.dtype) ->
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in blocks:
         fully_shard(block, mp_policy=policy)
-    fully_shard(module, mp_policy=policy)
+    # The rest too gives up its gathered weights after each forward pass: measurements gather other ones, averages.
+    fully_shard(module, mp_policy=policy, reshard_after_forward=True)
 
 
 def whole_state(module: nn.Module) -> dict[str, Tensor]:
