@@ -170,6 +170,19 @@ def test_a_batch_that_the_processes_cannot_share_is_known_before_the_first_step(
         vae_table(VAETraining(preset="tiny", max_steps=1, crops=("1x64x64", "9x64x64"), late_crops=("1x64x64",)))
 
 
+def test_processes_that_divide_a_model_cut_their_shares_into_as_many_parts(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Else one would wait for the others in a part that they do not have."""
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    how = {"buckets": ("5x32x48",), "batch_size": 9, "optimizer": "adamw", "parallel": "fsdp"}
+    given = options(Path("unused"), model, accumulate=3, **how)
+    with pytest.raises(UserError, match=r"accumulate 3 .* of 9 of bucket 5x32x48 alike, 2 or 3 .* set accumulate 2"):
+        dit_table(given, vdit_config(given))
+    for fine in ({"accumulate": 2}, {"batch_size": 8}, {"parallel": "ddp"}):
+        dit_table(replace(given, **fine), vdit_config(given))
+
+
 def test_the_dry_run_counts_clips_tokens_and_memory_and_names_what_is_left_out(
     tmp_path: Path, model: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
 ):
