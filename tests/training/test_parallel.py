@@ -14,8 +14,10 @@ from safetensors import safe_open
 from videosyn.core.model_folder import load_state, save_module
 from videosyn.dataset.buckets import Bucket
 from videosyn.dataset.latent_cache import calibrate_folder
+from videosyn.training import dit_run
 from videosyn.training.checkpoint import checkpoints
 from videosyn.training.options import DiTTraining
+from videosyn.training.parallel import Processes
 from videosyn.training.run import run_dit
 from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.presets import TINY
@@ -89,6 +91,36 @@ def launch(processes: int, runs: list[dict]) -> None:
     program = ["--no-python", sys.executable, "-c", RUN, json.dumps(runs)]
     done = subprocess.run([*torchrun, *program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+class Watched(Processes):
+    """One of two processes, whose waits are noted."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__(rank, 2)
+        self.events: list[str] = []
+
+    def wait(self) -> None:
+        self.events.append("wait")
+
+
+@pytest.mark.parametrize(("rank", "events"), [(0, ["learn", "wait"]), (1, ["wait", "learn"])])
+def test_the_first_process_learns_to_read_and_the_others_take_it_from_there(rank, events, monkeypatch):
+    processes = Watched(rank)
+    monkeypatch.setattr(dit_run, "learn_to_read", lambda *_: processes.events.append("learn"))
+    dit_run._first_lesson(DiTTraining(max_steps=1, text_steps=1), processes, None)
+    assert processes.events == events
+
+
+def test_a_process_that_finds_latents_measured_waits_as_the_others_do(tmp_path: Path):
+    torch.manual_seed(0)
+    save_module(tmp_path, VidVAE(TINY), TINY)
+    given = DiTTraining(max_steps=1, vae=str(tmp_path), buckets=("5x32x32",), calibration_clips=4, dtype="fp32")
+    for rank in (0, 1):
+        processes = Watched(rank)
+        vae = dit_run._calibrated_vae(given, None, processes, torch.device("cpu"))
+        assert vae.config.latents_std
+        assert processes.events == ["wait"]
 
 
 @pytest.mark.slow
