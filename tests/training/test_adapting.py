@@ -14,15 +14,19 @@ from safetensors.torch import load_file
 
 from videosyn.core.errors import UserError
 from videosyn.dataset.batches import ClipBatch
-from videosyn.dataset.buckets import Bucket
+from videosyn.dataset.buckets import Bucket, parse_buckets
+from videosyn.dataset.decoders import Decoders
 from videosyn.dataset.latent_cache import calibrate_folder
 from videosyn.sampling.pipeline import VideoSynPipeline
 from videosyn.training.dit_run import vdit_config
 from videosyn.training.draws import Draws
 from videosyn.training.dry_run import dit_table, vae_table
+from videosyn.training.footage_source import footage_source
+from videosyn.training.memory import count_parameters, state_bytes
 from videosyn.training.options import DiTTraining, Stage, VAETraining
 from videosyn.training.run import run_cache, run_dit, run_vae
 from videosyn.training.vae_step import VAEStep
+from videosyn.vdit.model import VDiT
 from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.presets import TINY
 
@@ -201,6 +205,26 @@ def test_the_dry_run_counts_clips_tokens_and_memory_and_names_what_is_left_out(
         run_dit(options(tmp_path, model, data=str(dataset), buckets=("5x32x48:3", "17x32x48:1")))
     leave_out = options(tmp_path, model, data=str(dataset), buckets=("5x32x48:3", "17x32x48:1"), drop_unfit=True)
     assert run_dit(leave_out) == "finished"
+
+
+def test_a_dry_run_of_the_cache_encodes_nothing(tmp_path: Path, model: Path, dataset: Path, capsys):
+    run_cache(options(tmp_path, model, data=str(dataset), dry_run=True))
+    assert "5x32x48" in capsys.readouterr().out
+    assert not (tmp_path / "latents").exists()
+
+
+def test_weights_that_an_adapter_leaves_as_they_are_take_memory_too(model: Path):
+    given = options(Path("unused"), model, init=str(model))
+    whole, adapted = (dit_table(each, vdit_config(given))[0][0] for each in (given, replace(given, lora_rank=2)))
+    count, matrices = count_parameters(lambda: VDiT(vdit_config(given)))
+    assert whole.memory_bytes - adapted.memory_bytes == state_bytes(count, matrices, 4, True) - 4 * count
+
+
+def test_what_is_held_out_is_measured_in_the_first_bucket(tmp_path: Path, model: Path, dataset: Path):
+    given = options(tmp_path, model, data=str(dataset))  # of each clip two films, and four pictures
+    source = footage_source(given, parse_buckets(given.buckets), given.validation_clips)
+    batches = list(source.held_out_batches(source.frames_reader(Decoders(0), 0), 4))
+    assert [batch.bucket for batch in batches] == ["5x32x48"]
 
 
 def vae_options(folder: Path, dataset: Path, **how) -> VAETraining:

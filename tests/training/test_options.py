@@ -99,6 +99,7 @@ def test_training_on_the_world_loads_neither_pyav_nor_diffusers_nor_transformers
         ("max_steps: 1\nadversarial_start: 2", "adversarial_start"),
         ("max_steps: 1\non_broken: ignore", "on_broken"),
         ("max_steps: 1\nparallel: fsdp", "use ddp"),
+        ("max_steps: 1\nlate_crops: ['17x64x64:400', '1x64x64:1']", "never be trained: raise its share to 1%"),
     ],
 )
 def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, says: str):
@@ -121,6 +122,8 @@ def test_a_missing_file_is_named(tmp_path: Path):
         ("stages: [{name: a}]", "a run needs an end"),
         ("stages: [{name: a, max_steps: 1, bucket: [1x8x8]}]", "unknown key 'bucket'"),
         ("max_steps: 1\nlora_rank: 4", "set init"),
+        ("init: x\nlora_rank: 4\nstages: [{name: a, max_steps: 1}]", "lora_rank has no stages"),
+        ("max_steps: 1\nbuckets: ['17x96x96:400', '1x96x96:1']", "1x96x96 has 0.25% of the batches, none in 100"),
         ("max_steps: 1\ndata: x\nthing_weight: 2", "lessons of the world"),
         ("max_steps: 1\nsequence_parallel: 0", "at least 1, got 0"),
         ("max_steps: 1\nsequence_parallel: 2\ncompile: true", "leave one of them out"),
