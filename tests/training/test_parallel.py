@@ -9,15 +9,20 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors import safe_open
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
+from videosyn.core.errors import UserError
 from videosyn.core.model_folder import load_state, save_module
 from videosyn.dataset.buckets import Bucket
 from videosyn.dataset.latent_cache import calibrate_folder
 from videosyn.training import dit_run
-from videosyn.training.checkpoint import checkpoints
+from videosyn.training.checkpoint import ShardedSaver, checkpoints, load_sharded
 from videosyn.training.options import DiTTraining
 from videosyn.training.parallel import Processes
+from videosyn.training.parallel import processes as join
 from videosyn.training.run import run_dit
 from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.presets import TINY
@@ -121,6 +126,38 @@ def test_a_process_that_finds_latents_measured_waits_as_the_others_do(tmp_path: 
         vae = dit_run._calibrated_vae(given, None, processes, torch.device("cpu"))
         assert vae.config.latents_std
         assert processes.events == ["wait"]
+
+
+def test_a_divided_checkpoint_of_another_model_is_one_line(tmp_path: Path):
+    dist.init_process_group("gloo", f"file://{tmp_path}/meet", world_size=1, rank=0)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        one, longer = (distribute_tensor(torch.full((size,), 7.0), mesh, [Shard(0)]) for size in (3, 4))
+        saver = ShardedSaver(tmp_path / "checkpoints", 2)
+        saver.save(1, {"one": one}, {})
+        saver.wait()
+        saver.close()
+        path = checkpoints(tmp_path / "checkpoints")[-1]
+        found = {"one": torch.zeros_like(one)}
+        load_sharded(path, found)
+        assert found["one"].to_local().tolist() == [7, 7, 7]
+        for other, says in (({"one": longer}, "Size mismatch"), ({"other": one}, r"2 names differ \(one, other\)")):
+            with pytest.raises(UserError, match=f"another model's.*{says}.*give another out") as caught:
+                load_sharded(path, other)
+            assert "\n" not in str(caught.value)
+    finally:
+        dist.destroy_process_group()
+
+
+def test_more_processes_than_accelerators_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with (
+        pytest.raises(UserError, match="process 1 finds no accelerator, here are 1: set --nproc-per-node 1"),
+        join(torch.device("cuda"), "ddp"),
+    ):
+        pass
 
 
 @pytest.mark.slow

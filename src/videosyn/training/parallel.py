@@ -123,7 +123,10 @@ def processes(device: torch.device, parallel: Parallel) -> Iterator[tuple[Proces
         yield Processes(parallel=parallel), device
         return
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        number, here = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if number >= here:
+            raise UserError(f"process {number} finds no accelerator, here are {here}: set --nproc-per-node {here}")
+        device = torch.device("cuda", number)
         torch.cuda.set_device(device)
     began = not dist.is_initialized()
     if began:
