@@ -212,10 +212,10 @@ class Bench:
                 vdit = VDiT(self.config)
             vdit.to(self.dtype)
             blocks = blocks_of(vdit)
-            if self.options.checkpointing:
-                recompute(blocks)
             if self.options.compile:
                 compile_blocks(blocks)
+            if self.options.checkpointing:
+                recompute(blocks)
             text: Any = KnownFeatures(self.config.text_width, self.device, self.dtype)
             with torch.device("meta"):  # its sizes alone are asked for
                 vae = VidVAE(self.vae_config)

@@ -260,6 +260,10 @@ def test_train_reads_a_yaml_file_and_flags_override_it(tmp_path, monkeypatch):
     (tmp_path / "vae.yaml").write_text("max_minutes: 3\nbatch_size: 2\n")
     assert run(["train", "vae", str(tmp_path / "vae.yaml"), "--batch-size", "7"]) == 0
     assert (seen[0].max_minutes, seen[0].batch_size) == (3.0, 7)
+    monkeypatch.setattr(training, "run_dit", seen.append)
+    (tmp_path / "dit.yaml").write_text("max_steps: 3\nstages: [{name: a, batch_size: 8}, {name: b}]\n")
+    assert run(["train", "dit", str(tmp_path / "dit.yaml"), "--max-steps", "5", "--batch-size", "32"]) == 0
+    assert [(stage.max_steps, stage.batch_size) for stage in seen[1].staged()] == [(5, 8), (5, 32)]
 
 
 @pytest.mark.parametrize(
@@ -269,12 +273,14 @@ def test_train_reads_a_yaml_file_and_flags_override_it(tmp_path, monkeypatch):
         (["absent.yaml"], "cannot read absent.yaml"),
         (["bad.yaml"], "unknown key 'max_minuets'"),
         (["good.yaml", "--batch-size", "-1"], "batch_size must be above 0"),
+        (["staged.yaml", "--batch-size", "4"], "--batch-size does not reach stage late, which sets batch_size itself"),
     ],
 )
 def test_a_mistake_in_training_options_is_one_line_and_code_2(tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.yaml").write_text("max_minuets: 3\n")
     (tmp_path / "good.yaml").write_text("max_minutes: 3\n")
+    (tmp_path / "staged.yaml").write_text("max_steps: 3\nstages: [{name: early}, {name: late, batch_size: 8}]\n")
     assert run(["train", "dit", *words]) == 2
     error = capsys.readouterr().err
     assert message in error

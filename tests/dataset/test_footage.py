@@ -15,7 +15,7 @@ from clips_folder import CrashingPlace, SlowPlace, drawn_frames, what_is_shown, 
 from videosyn.core.errors import UserError
 from videosyn.core.video_file import write_video
 from videosyn.dataset.buckets import Bucket
-from videosyn.dataset.decode import DamagedClip, Place, Wanted, read_window
+from videosyn.dataset.decode import DamagedClip, Place, Wanted, probe, read_window
 from videosyn.dataset.decoders import Decoders
 from videosyn.dataset.footage import read_footage
 from videosyn.dataset.windows import Fitting, Window, check_nothing_is_left_over, fit_windows, wanted
@@ -100,6 +100,20 @@ def test_a_window_past_the_end_and_a_missing_file_are_damage(folder: Path):
         read_window(Wanted(Place(str(folder / "clips/00.mp4")), 1.9, 0.1, 5, 32, 32, tolerance_s=0.05))
     with pytest.raises(DamagedClip, match="cannot be read"):
         read_window(Wanted(Place(str(folder / "nothing.mp4")), 0, 0.1, 5, 32, 32))
+
+
+def test_whatever_ffmpeg_says_of_a_file_is_damage(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    import av
+    import av.error
+
+    def fails(*_):
+        raise av.error.ExternalError(1, "a library it uses failed")  # neither an OSError nor a ValueError
+
+    place = Place(str(folder / "clips/00.mp4"))
+    monkeypatch.setattr(av, "open", fails)
+    for read in (lambda: probe(place), lambda: read_window(Wanted(place, 0, 0.1, 5, 32, 32))):
+        with pytest.raises(DamagedClip, match=r"cannot be read: .*a library it uses failed"):
+            read()
 
 
 def test_pictures_cover_the_bucket_and_are_cut_where_asked(tmp_path: Path):

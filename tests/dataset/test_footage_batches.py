@@ -9,6 +9,7 @@ from clips_folder import CrashingPlace, what_is_shown, write_folder
 from safetensors.torch import load_file
 
 from videosyn.core.errors import UserError
+from videosyn.dataset import footage_cache, shards
 from videosyn.dataset.batches import Share
 from videosyn.dataset.buckets import parse_buckets
 from videosyn.dataset.decoders import Decoders
@@ -150,6 +151,27 @@ def test_clips_that_were_mended_are_added_to_their_shards_and_nothing_else_chang
     assert [path.stat().st_mtime_ns for path in paths] == written
 
 
+def test_footage_added_later_adds_shards_and_changes_none(
+    folder: Path, vae_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(footage_cache, "SHARD_CLIPS", 4)
+    every = batches(folder)
+    few = replace(every.footage, clips=every.footage.clips[:1] + every.footage.clips[2:])  # the second comes later
+    given = {"buckets": BUCKETS, "workers": 0, "dtype": "fp32"}
+    first = write_footage_latents(tmp_path, vae_folder, few, fit_windows(few, BUCKETS, Fitting(max_windows=2)), **given)
+    before = {path: path.stat().st_mtime_ns for path in first}
+    both = [
+        write_footage_latents(tmp_path, vae_folder, every.footage, every.windows, part=(part, 2), **given)
+        for part in (0, 1)
+    ]
+    assert both[0] == both[1]  # though the second found what the first had made
+    assert {path: path.stat().st_mtime_ns for path in first} == before
+    assert {*first} < {*both[0]}
+    assert len(both[0]) == len(first) + 2  # one a bucket
+    cached = CachedLatents(every.footage, both[0], 0)
+    assert cached.available(every.windows) == every.windows
+
+
 @pytest.mark.slow
 def test_a_clip_that_crashes_its_decoder_costs_the_cache_only_itself(folder: Path, vae_folder: Path, tmp_path: Path):
     every = batches(folder)
@@ -188,6 +210,9 @@ def test_cached_text_is_what_the_encoder_says_and_is_encoded_once(tmp_path: Path
     paths = write_text_features(tmp_path, load, "letters", captions)
     assert write_text_features(tmp_path, load, "letters", captions) == paths
     assert len(calls) == 1
+    more = write_text_features(tmp_path, load, "letters", [*captions, "a bird"])
+    assert {*paths} < {*more}
+    assert CachedText(more).encode(["a bird", "a dog"]).mask.sum(1).tolist() == [7, 6]
     text, direct = (
         CachedText(paths).encode(["a dog", "a longer caption", ""]),
         _Letters().encode(["a dog", "a longer caption", ""]),
@@ -198,3 +223,27 @@ def test_cached_text_is_what_the_encoder_says_and_is_encoded_once(tmp_path: Path
         CachedText(paths).encode(["a cat"])
     with pytest.raises(UserError, match="was made with encoder = 'letters'"):
         write_text_features(tmp_path, load, "other", captions)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(tensors, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shards, "save_file", full)
+    with pytest.raises(UserError, match=r"text-.* cannot be written .*No space left on device.*: free some space"):
+        write_text_features(tmp_path, _Letters, "letters", ["a dog"])
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_processes_may_begin_a_folder_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_text = Path.write_text
+
+    def then_another_begins(path, *arguments, **others):
+        write_text(path, *arguments, **others)
+        monkeypatch.setattr(Path, "write_text", write_text)
+        shards.check_manifest(tmp_path, {"kind": "any"})
+
+    monkeypatch.setattr(Path, "write_text", then_another_begins)
+    shards.check_manifest(tmp_path, {"kind": "any"})
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]

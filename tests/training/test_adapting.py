@@ -13,13 +13,22 @@ from clips_folder import write_folder
 from safetensors.torch import load_file
 
 from videosyn.core.errors import UserError
-from videosyn.dataset.buckets import Bucket
+from videosyn.dataset.batches import ClipBatch
+from videosyn.dataset.buckets import Bucket, parse_buckets
+from videosyn.dataset.decoders import Decoders
 from videosyn.dataset.latent_cache import calibrate_folder
 from videosyn.sampling.pipeline import VideoSynPipeline
 from videosyn.training.dit_run import vdit_config
+from videosyn.training.draws import Draws
 from videosyn.training.dry_run import dit_table, vae_table
+from videosyn.training.footage_source import footage_source
+from videosyn.training.memory import count_parameters, state_bytes
 from videosyn.training.options import DiTTraining, Stage, VAETraining
 from videosyn.training.run import run_cache, run_dit, run_vae
+from videosyn.training.vae_step import VAEStep
+from videosyn.vdit.model import VDiT
+from videosyn.vidvae.model import VidVAE
+from videosyn.vidvae.presets import TINY
 
 COMMON = {"dtype": "fp32", "workers": 0, "warmup_steps": 1, "log_seconds": 1e-9, "threads": 1, "sheet_steps": 1}
 
@@ -165,6 +174,19 @@ def test_a_batch_that_the_processes_cannot_share_is_known_before_the_first_step(
         vae_table(VAETraining(preset="tiny", max_steps=1, crops=("1x64x64", "9x64x64"), late_crops=("1x64x64",)))
 
 
+def test_processes_that_divide_a_model_cut_their_shares_into_as_many_parts(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Else one would wait for the others in a part that they do not have."""
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    how = {"buckets": ("5x32x48",), "batch_size": 9, "optimizer": "adamw", "parallel": "fsdp"}
+    given = options(Path("unused"), model, accumulate=3, **how)
+    with pytest.raises(UserError, match=r"accumulate 3 .* of 9 of bucket 5x32x48 alike, 2 or 3 .* set accumulate 2"):
+        dit_table(given, vdit_config(given))
+    for fine in ({"accumulate": 2}, {"batch_size": 8}, {"parallel": "ddp"}):
+        dit_table(replace(given, **fine), vdit_config(given))
+
+
 def test_the_dry_run_counts_clips_tokens_and_memory_and_names_what_is_left_out(
     tmp_path: Path, model: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -185,22 +207,72 @@ def test_the_dry_run_counts_clips_tokens_and_memory_and_names_what_is_left_out(
     assert run_dit(leave_out) == "finished"
 
 
+def test_a_dry_run_of_the_cache_encodes_nothing(tmp_path: Path, model: Path, dataset: Path, capsys):
+    run_cache(options(tmp_path, model, data=str(dataset), dry_run=True))
+    assert "5x32x48" in capsys.readouterr().out
+    assert not (tmp_path / "latents").exists()
+
+
+def test_weights_that_an_adapter_leaves_as_they_are_take_memory_too(model: Path):
+    given = options(Path("unused"), model, init=str(model))
+    whole, adapted = (dit_table(each, vdit_config(given))[0][0] for each in (given, replace(given, lora_rank=2)))
+    count, matrices = count_parameters(lambda: VDiT(vdit_config(given)))
+    assert whole.memory_bytes - adapted.memory_bytes == state_bytes(count, matrices, 4, True) - 4 * count
+
+
+def test_what_is_held_out_is_measured_in_the_first_bucket(tmp_path: Path, model: Path, dataset: Path):
+    given = options(tmp_path, model, data=str(dataset))  # of each clip two films, and four pictures
+    source = footage_source(given, parse_buckets(given.buckets), given.validation_clips)
+    batches = list(source.held_out_batches(source.frames_reader(Decoders(0), 0), 4))
+    assert [batch.bucket for batch in batches] == ["5x32x48"]
+
+
+def vae_options(folder: Path, dataset: Path, **how) -> VAETraining:
+    given = {"preset": "tiny", "max_steps": 2, "batch_size": 2, "max_crop": 0.5, "validation_clips": 2, **COMMON, **how}
+    given.pop("sheet_steps")
+    return VAETraining(out=str(folder / "run"), data=str(dataset), **given)
+
+
+def test_a_discriminator_that_begins_moves_the_gradients_and_not_the_loss():
+    """So no guard takes its beginning for a spike."""
+    torch.manual_seed(0)
+    vae = VidVAE(TINY)
+    given = {"crops": ("5x32x32",), "late_crops": ("5x32x32",), "adversarial_weight": 0.5, "discriminator_width": 8}
+    step = VAEStep(vae_options(Path("unused"), Path("unused"), adversarial_start=0.5, **given), vae, None, [])
+    frames = torch.randint(256, (2, 5, 32, 32, 3), dtype=torch.uint8)
+    batch = ClipBatch("5x32x32", 0, (0, 1), ((0, 0, 0),) * 2, frames)
+    (before, _), (begun, figures) = (step.loss(batch, Draws(1, 2), progress) for progress in (0.4, 0.6))
+    assert begun.item() == before.item()
+    assert figures["lesson"] > 0.5
+    last = vae.decoder.conv_out.weight
+    plain, rival = (torch.autograd.grad(loss, last, retain_graph=True)[0] for loss in (before, begun))
+    assert (rival - plain).norm() > 0.1 * plain.norm()
+    begun.backward()
+    assert all(parameter.grad is not None for parameter in step.rival.parameters())
+    with torch.no_grad():
+        next(step.rival.parameters()).fill_(float("nan"))
+    assert step.loss(batch, Draws(1, 2), 0.6)[0].isnan()
+
+
+def test_crops_that_no_clip_fits_are_not_drawn(tmp_path: Path, dataset: Path, capsys: pytest.CaptureFixture[str]):
+    how = {"crops": ("5x32x32:1", "17x32x32:9"), "late_crops": ("5x32x32",), "drop_unfit": True}
+    assert run_vae(vae_options(tmp_path, dataset, max_steps=4, **how)) == "finished"
+    assert "buckets without clips are left out: 17x32x32" in capsys.readouterr().err
+    with pytest.raises(UserError, match="no clip fits any of late_crops 17x32x32, 33x32x32: change them"):
+        run_vae(vae_options(tmp_path / "late", dataset, **{**how, "late_crops": ("17x32x32", "33x32x32")}))
+
+
 def test_a_vae_trains_on_footage_with_its_judges(tmp_path: Path, dataset: Path, tiny_vgg: Path):
-    given = VAETraining(
-        out=str(tmp_path / "run"),
-        data=str(dataset),
-        preset="tiny",
+    given = vae_options(
+        tmp_path,
+        dataset,
         max_steps=8,
-        batch_size=2,
         crops=("5x32x32:2", "1x32x32:1", "9x32x32:1"),
         late_crops=("5x32x32",),
-        max_crop=0.5,
-        validation_clips=2,
         perceptual=str(tiny_vgg),
         adversarial_weight=0.5,
         adversarial_start=0.5,
         discriminator_width=8,
-        **{name: value for name, value in COMMON.items() if name != "sheet_steps"},
     )
     assert run_vae(given) == "finished"
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]

@@ -73,6 +73,9 @@ def test_lpips_weights_of_channels_count(tiny_vgg: Path, tmp_path: Path):
 def test_weights_that_are_no_vgg_are_refused(tiny_vgg: Path, tmp_path: Path):
     with pytest.raises(UserError, match="there is no file"):
         PerceptualLoss(tmp_path / "none")
+    (tmp_path / "cut.safetensors").write_bytes(tiny_vgg.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"cut\.safetensors is no safetensors file, or damaged"):
+        PerceptualLoss(tmp_path / "cut.safetensors")
     state = load_file(tiny_vgg)
     state.pop("features.28.bias")
     save_file(state, tmp_path / "part.safetensors")

@@ -38,6 +38,14 @@ def test_who_knows_nothing_pays_the_logarithm_of_the_number_of_answers(seen):
     assert shares == {"kind": 0.0, "colour": 0.0, "motion": 0.0}  # every answer is 0, "nothing here"
 
 
+def test_where_nothing_lies_no_share_is_named_right(seen):
+    _, _, namer = seen
+    namer._tokens = torch.zeros(2, 2, 4, presets.TINY.width)
+    loss, shares = namer(torch.zeros(2, 3, 2, 4, 4, dtype=torch.uint8))
+    assert loss.isfinite()
+    assert [share.isnan() for share in shares.values()] == [True] * 3  # a figure that the log leaves out
+
+
 def test_the_lesson_reaches_the_blocks_below_it_and_can_be_learnt_cell_by_cell(seen):
     look, vdit, namer = seen
     learnt = [*vdit.parameters(), *namer.parameters()]

@@ -10,6 +10,9 @@ import pytest
 from videosyn.core.config import load_yaml
 from videosyn.core.errors import UserError
 from videosyn.dataset.buckets import parse_buckets
+from videosyn.dataset.decode import Place
+from videosyn.dataset.footage import Footage, FootageClip
+from videosyn.dataset.windows import Fitting, fit_windows
 from videosyn.training.captioner_options import CaptionerTraining
 from videosyn.training.options import DiTTraining, VAETraining
 
@@ -35,6 +38,22 @@ def test_configurations_of_the_larger_models_load(name: str):
         assert all(stage.init == f"{before.out}/model" for before, stage in pairwise(stages))
         assert stages[0].init == options.init
         assert stages[0].buckets != stages[1].buckets
+
+
+@pytest.mark.parametrize("name", ["small_vae", "xl_vae", "small_dit", "xl_dit"])
+def test_a_common_clip_fits_the_configurations_for_footage(name: str):
+    """1280x720, two seconds and more: in every stage, and for a VidVAE among the early and the late crops."""
+    cls = VAETraining if "vae" in name else DiTTraining
+    options = load_yaml(cls, CONFIGS / f"{name}.yaml")
+    clip = FootageClip("a.mp4", Place("a.mp4"), "a clip", 72, 720, 1280, 24.0)
+    if isinstance(options, VAETraining):
+        mixes = [(options, options.crops), (options, options.late_crops)]
+    else:
+        mixes = [(stage, stage.buckets) for stage in options.staged()]
+    for run, buckets in mixes:
+        fitting = Fitting(run.clip_fps, run.max_windows, run.max_crop)
+        windows = fit_windows(Footage("", (clip,), ()), parse_buckets(buckets), fitting)
+        assert not windows.unfit, windows.unfit
 
 
 @pytest.mark.parametrize("name", ["nano_captioner", "xl_captioner"])
@@ -80,6 +99,7 @@ def test_training_on_the_world_loads_neither_pyav_nor_diffusers_nor_transformers
         ("max_steps: 1\nadversarial_start: 2", "adversarial_start"),
         ("max_steps: 1\non_broken: ignore", "on_broken"),
         ("max_steps: 1\nparallel: fsdp", "use ddp"),
+        ("max_steps: 1\nlate_crops: ['17x64x64:400', '1x64x64:1']", "never be trained: raise its share to 1%"),
     ],
 )
 def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, says: str):
@@ -102,6 +122,8 @@ def test_a_missing_file_is_named(tmp_path: Path):
         ("stages: [{name: a}]", "a run needs an end"),
         ("stages: [{name: a, max_steps: 1, bucket: [1x8x8]}]", "unknown key 'bucket'"),
         ("max_steps: 1\nlora_rank: 4", "set init"),
+        ("init: x\nlora_rank: 4\nstages: [{name: a, max_steps: 1}]", "lora_rank has no stages"),
+        ("max_steps: 1\nbuckets: ['17x96x96:400', '1x96x96:1']", "1x96x96 has 0.25% of the batches, none in 100"),
         ("max_steps: 1\ndata: x\nthing_weight: 2", "lessons of the world"),
         ("max_steps: 1\nsequence_parallel: 0", "at least 1, got 0"),
         ("max_steps: 1\nsequence_parallel: 2\ncompile: true", "leave one of them out"),

@@ -9,13 +9,20 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors import safe_open
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
+from videosyn.core.errors import UserError
 from videosyn.core.model_folder import load_state, save_module
 from videosyn.dataset.buckets import Bucket
 from videosyn.dataset.latent_cache import calibrate_folder
-from videosyn.training.checkpoint import checkpoints
+from videosyn.training import dit_run
+from videosyn.training.checkpoint import ShardedSaver, checkpoints, load_sharded
 from videosyn.training.options import DiTTraining
+from videosyn.training.parallel import Processes
+from videosyn.training.parallel import processes as join
 from videosyn.training.run import run_dit
 from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.presets import TINY
@@ -51,8 +58,8 @@ def losses(folder: Path, name: str = "loss") -> list[float]:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One process: `muon`, `adamw`. Two: `muon2`, `fsdp2` (in two goes), `muon-team` and `fsdp-team`, which share each
-    clip, and `more`, begun by one, continued by two. Four: `teams`, two of them.
+    """One process: `muon`, `adamw`. Two: `muon2`, `fsdp2`, `fsdp-watched`, `fsdp3` (in two goes), `muon-team` and
+    `fsdp-team`, which share each clip, and `more`, begun by one, continued by two. Four: `teams`, two of them.
     """
     folder = tmp_path_factory.mktemp("parallel")
     torch.manual_seed(0)
@@ -74,6 +81,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         options(folder, "fsdp-team", accumulate=2, **fsdp, **team),
         options(folder, "more", max_steps=6, decay_fraction=0.0),
         options(folder, "fsdp2", **fsdp),
+        options(folder, "fsdp-watched", validate_minutes=1e-9, **fsdp),
         options(folder, "fsdp3", max_steps=3, decay_fraction=0.0, **fsdp),
         options(folder, "fsdp3", max_steps=6, decay_fraction=0.0, **fsdp),
         options(folder, "fsdp6", max_steps=6, decay_fraction=0.0, gradient_checkpointing=True, **fsdp),
@@ -88,6 +96,68 @@ def launch(processes: int, runs: list[dict]) -> None:
     program = ["--no-python", sys.executable, "-c", RUN, json.dumps(runs)]
     done = subprocess.run([*torchrun, *program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+class Watched(Processes):
+    """One of two processes, whose waits are noted."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__(rank, 2)
+        self.events: list[str] = []
+
+    def wait(self) -> None:
+        self.events.append("wait")
+
+
+@pytest.mark.parametrize(("rank", "events"), [(0, ["learn", "wait"]), (1, ["wait", "learn"])])
+def test_the_first_process_learns_to_read_and_the_others_take_it_from_there(rank, events, monkeypatch):
+    processes = Watched(rank)
+    monkeypatch.setattr(dit_run, "learn_to_read", lambda *_: processes.events.append("learn"))
+    dit_run._first_lesson(DiTTraining(max_steps=1, text_steps=1), processes, None)
+    assert processes.events == events
+
+
+def test_a_process_that_finds_latents_measured_waits_as_the_others_do(tmp_path: Path):
+    torch.manual_seed(0)
+    save_module(tmp_path, VidVAE(TINY), TINY)
+    given = DiTTraining(max_steps=1, vae=str(tmp_path), buckets=("5x32x32",), calibration_clips=4, dtype="fp32")
+    for rank in (0, 1):
+        processes = Watched(rank)
+        vae = dit_run._calibrated_vae(given, None, processes, torch.device("cpu"))
+        assert vae.config.latents_std
+        assert processes.events == ["wait"]
+
+
+def test_a_divided_checkpoint_of_another_model_is_one_line(tmp_path: Path):
+    dist.init_process_group("gloo", f"file://{tmp_path}/meet", world_size=1, rank=0)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        one, longer = (distribute_tensor(torch.full((size,), 7.0), mesh, [Shard(0)]) for size in (3, 4))
+        saver = ShardedSaver(tmp_path / "checkpoints", 2)
+        saver.save(1, {"one": one}, {})
+        saver.wait()
+        saver.close()
+        path = checkpoints(tmp_path / "checkpoints")[-1]
+        found = {"one": torch.zeros_like(one)}
+        load_sharded(path, found)
+        assert found["one"].to_local().tolist() == [7, 7, 7]
+        for other, says in (({"one": longer}, "Size mismatch"), ({"other": one}, r"2 names differ \(one, other\)")):
+            with pytest.raises(UserError, match=f"another model's.*{says}.*give another out") as caught:
+                load_sharded(path, other)
+            assert "\n" not in str(caught.value)
+    finally:
+        dist.destroy_process_group()
+
+
+def test_more_processes_than_accelerators_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with (
+        pytest.raises(UserError, match="process 1 finds no accelerator, here are 1: set --nproc-per-node 1"),
+        join(torch.device("cuda"), "ddp"),
+    ):
+        pass
 
 
 @pytest.mark.slow
@@ -120,6 +190,12 @@ def test_divided_models_have_the_loss_curve_and_the_average_of_whole_ones(runs: 
         assert one.keys() == other.keys()
         for name, tensor in one.items():
             torch.testing.assert_close(other[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_divided_model_is_measured_with_its_average_and_trains_on_with_its_weights(runs: Path):
+    assert "val/loss" in (runs / "fsdp-watched/metrics.jsonl").read_text()
+    assert losses(runs / "fsdp-watched") == losses(runs / "fsdp2")
 
 
 @pytest.mark.slow

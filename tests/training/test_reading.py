@@ -45,6 +45,13 @@ def test_a_lesson_teaches_and_is_kept(tmp_path, monkeypatch):
         assert torch.equal(weight, encoder.state_dict()[name]), name
 
 
+def test_a_lesson_that_was_half_written_is_given_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "BATCH", 8)
+    reading.learn_to_read(small_encoder(), 1, 0, tmp_path / "text", num_captions=8)
+    (tmp_path / "text/tokenizer.json").unlink()
+    assert not math.isnan(reading.learn_to_read(small_encoder(), 1, 0, tmp_path / "text", num_captions=8))
+
+
 def test_a_lesson_lowers_the_loss_by_more_than_half(monkeypatch, tmp_path):
     losses = []
     plain = reading._loss

@@ -218,6 +218,8 @@ def _run_command(argv: list[str]) -> None:
     elif command.file and (path := _take(command.file, rest)) is not None:
         defaults["default"] = load_yaml(options, path)
     config = _parse(options, rest, prog, defaults)
+    if hasattr(config, "check_flags") and "default" in defaults:
+        config.check_flags(defaults["default"])
     if hasattr(config, "check"):
         config.check()
     _named(command.action)(config)

@@ -64,6 +64,20 @@ def parse_buckets(texts: Sequence[str]) -> tuple[Bucket, ...]:
     return buckets
 
 
+def parse_mix(texts: Sequence[str]) -> tuple[Bucket, ...]:
+    """The same for buckets that make batches; a UserError too for a share so small that no batch would come of it."""
+    buckets = parse_buckets(texts)
+    counts = counts_by_share([bucket.share for bucket in buckets], CYCLE)
+    total = sum(bucket.share for bucket in buckets)
+    for bucket, count in zip(buckets, counts):
+        if bucket.share and not count:
+            raise UserError(
+                f"bucket {bucket.name} has {bucket.share / total:.2%} of the batches, none in {CYCLE}, and would never "
+                f"be trained: raise its share to {1 / CYCLE:.0%}, or leave it out"
+            )
+    return buckets
+
+
 def counts_by_share(shares: Sequence[float], total: int) -> list[int]:
     """`total` split by share into whole numbers: largest remainders get the rest, ties go to the first."""
     exact = [share * total / sum(shares) for share in shares]

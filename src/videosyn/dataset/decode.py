@@ -78,15 +78,12 @@ def read_window(wanted: Wanted) -> np.ndarray:
 
 def probe(place: Place) -> tuple[float, float, float, float]:
     """-> frames, height and width in pixels (upright), frames a second. Raises DamagedClip."""
+    if place.is_picture:
+        return _probe_picture(place)
+    import av
+    import av.error
+
     try:
-        if place.is_picture:
-            from PIL import Image, ImageOps
-
-            with place.open() as file, Image.open(file) as image:
-                width, height = ImageOps.exif_transpose(image).size
-            return 1, height, width, 1
-        import av
-
         with place.open() as file, av.open(file, "r") as container:
             stream = container.streams.video[0]
             frame = next(container.decode(stream))
@@ -97,7 +94,18 @@ def probe(place: Place) -> tuple[float, float, float, float]:
             return stream.frames or int(seconds * fps + 0.5), height, width, fps
     except StopIteration as error:
         raise DamagedClip("holds no frames") from error
-    except (OSError, IndexError, ValueError) as error:  # FFmpeg's errors are among these
+    except (av.error.FFmpegError, OSError, IndexError, ValueError) as error:
+        raise DamagedClip(f"cannot be read: {_line(error)}") from error
+
+
+def _probe_picture(place: Place) -> tuple[float, float, float, float]:
+    from PIL import Image, ImageOps
+
+    try:
+        with place.open() as file, Image.open(file) as image:
+            width, height = ImageOps.exif_transpose(image).size
+        return 1, height, width, 1
+    except (OSError, ValueError) as error:
         raise DamagedClip(f"cannot be read: {_line(error)}") from error
 
 

@@ -3,7 +3,8 @@
     windows -> decode -> VidVAE.encode -> shards of latents (n, Z, t, h, w), by bucket
     captions -> text encoder -> shards of features, each as long as its caption
 
-A shard's name says which windows it holds, so a killed run goes on where it was, and footage added later adds shards.
+A shard says which windows or captions it holds, so a killed run goes on where it was, and footage added later adds
+shards: those that hold nothing but what is wanted stay, and only the rest is divided anew.
 Shards are mapped, not read: memory does not grow with the dataset. Next: `footage_batches.py`.
 """
 
@@ -20,17 +21,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from videosyn.core.errors import UserError
-from videosyn.core.files import atomic_file
 from videosyn.core.runtime import pick_dtype
 from videosyn.dataset.buckets import Bucket
 from videosyn.dataset.decoders import Decoders
 from videosyn.dataset.footage import Footage
 from videosyn.dataset.footage_batches import Read
 from videosyn.dataset.latent_cache import encode_frames, fingerprint, load_vae
-from videosyn.dataset.shards import Shard, check_manifest, fill, read_shard, write_shard
+from videosyn.dataset.shards import Shard, check_manifest, fill, read_shard, write_shard, write_tensors
 from videosyn.dataset.windows import Window, Windows, wanted, window_id
 from videosyn.text.features import TextEncoder, TextFeatures
 from videosyn.vidvae.model import VidVAE
@@ -83,14 +82,33 @@ def _plan(
 ) -> tuple[list[Shard], dict[str, tuple[Window, ...]]]:
     shards, contents = [], {}
     for bucket in buckets:
-        listed = windows.of[bucket.name]
-        for low in range(0, len(listed), SHARD_CLIPS):
-            some = listed[low : low + SHARD_CLIPS]
-            ids = tuple(window_id(footage, window, bucket.name) for window in some)
-            name = f"{bucket.name}-{hashlib.blake2b(repr(ids).encode(), digest_size=8).hexdigest()}.safetensors"
-            shards.append(Shard(bucket, ids, folder / name))
-            contents[name] = some
+        by_id = {window_id(footage, window, bucket.name): window for window in windows.of[bucket.name]}
+        for path, ids in _divide(folder, bucket.name, "seeds", list(by_id), SHARD_CLIPS):
+            shards.append(Shard(bucket, ids, path))
+            contents[path.name] = tuple(by_id[each] for each in ids)
     return shards, contents
+
+
+def _divide(folder: Path, prefix: str, key: str, ids: Sequence[int], size: int) -> list[tuple[Path, tuple[int, ...]]]:
+    """Shards `prefix`-*.safetensors with the ids that each holds, as its tensor `key` has them: together all of `ids`.
+
+    Those that exist and hold only some of `ids`; of the others, `size` to a shard. Sorted by path: a process that comes
+    when others have made some of them divides alike.
+    """
+    left = dict.fromkeys(ids)
+    shards = []
+    for path in sorted(folder.glob(f"{prefix}-*.safetensors")):
+        held = tuple(_open(path).get_tensor(key).tolist())
+        if all(each in left for each in held):
+            shards.append((path, held))
+            for each in held:
+                left.pop(each, None)
+    rest = tuple(left)
+    for low in range(0, len(rest), size):
+        some = rest[low : low + size]
+        digest = hashlib.blake2b(repr(some).encode(), digest_size=8).hexdigest()
+        shards.append((folder / f"{prefix}-{digest}.safetensors", some))
+    return sorted(shards)
 
 
 @dataclass(frozen=True)
@@ -207,24 +225,19 @@ def write_text_features(
     `load` gives the encoder, and is called only where something is missing.
     """
     check_manifest(folder, {"kind": "text features", "encoder": encoder_name})
-    listed = sorted({*captions, ""})
-    shards = []
-    for low in range(0, len(listed), SHARD_CAPTIONS):
-        some = listed[low : low + SHARD_CAPTIONS]
-        digest = hashlib.blake2b("\n".join(some).encode(), digest_size=8).hexdigest()
-        shards.append((Path(folder) / f"text-{digest}.safetensors", some))
-    missing = [(path, some) for path, some in shards[part[0] :: part[1]] if not path.exists()]
+    by_id = {caption_id(each): each for each in sorted({*captions, ""})}
+    shards = _divide(Path(folder), "text", "ids", list(by_id), SHARD_CAPTIONS)
+    missing = [(path, ids) for path, ids in shards[part[0] :: part[1]] if not path.exists()]
     encoder = load() if missing else None
-    for done, (path, some) in enumerate(missing, start=1):
+    for done, (path, ids) in enumerate(missing, start=1):
         assert encoder is not None
-        pieces = []
+        some, pieces = [by_id[each] for each in ids], []
         for low in range(0, len(some), 16):
             text = encoder.encode(some[low : low + 16])
             pieces += [row[mask].to("cpu", torch.bfloat16) for row, mask in zip(text.features, text.mask)]
-        ids = torch.tensor([caption_id(each) for each in some], dtype=torch.int64)
         lengths = torch.tensor([len(each) for each in pieces], dtype=torch.int64)
-        with atomic_file(path) as hidden:
-            save_file({"features": torch.cat(pieces), "lengths": lengths, "ids": ids}, hidden)
+        held = torch.tensor(ids, dtype=torch.int64)
+        write_tensors(path, {"features": torch.cat(pieces), "lengths": lengths, "ids": held})
         if on_shard is not None:
             on_shard(done, len(missing))
     return [path for path, _ in shards]

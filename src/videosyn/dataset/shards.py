@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from videosyn.core.errors import UserError
+from videosyn.core.files import atomic_file
 from videosyn.dataset.buckets import Bucket
 from videosyn.dataset.decoders import die_with_parent
 
@@ -58,14 +60,19 @@ def plan_shards(
 
 
 def write_shard(shard: Shard, tensors: dict[str, Tensor]) -> None:
-    """Writes the tensors and the clips' seeds, all of it or nothing."""
-    temporary = shard.path.with_name(f".{shard.path.name}.{os.getpid()}")
+    """Writes the tensors and the clips' seeds."""
     seeds = torch.tensor(shard.seeds, dtype=torch.int64)
+    write_tensors(shard.path, {**{key: value.contiguous() for key, value in tensors.items()}, "seeds": seeds})
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """All of them or nothing. A UserError where the disk refuses them."""
     try:
-        save_file({**{key: value.contiguous() for key, value in tensors.items()}, "seeds": seeds}, temporary)
-        os.replace(temporary, shard.path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with atomic_file(path) as hidden:
+            save_file(tensors, hidden)
+    except (OSError, SafetensorError) as error:
+        why = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be written ({why}): free some space, and the same command goes on") from error
 
 
 def read_shard(shard: Shard) -> dict[str, Tensor]:
@@ -82,9 +89,8 @@ def check_manifest(folder: str | os.PathLike, manifest: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MANIFEST
     if not path.exists():
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        with atomic_file(path) as hidden:  # several processes may write it at once
+            hidden.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         return
     found = json.loads(path.read_text(encoding="utf-8"))
     wrong = [key for key in {*found, *manifest} if found.get(key) != manifest.get(key)]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import Suppress
 
 from videosyn.core.errors import UserError
-from videosyn.dataset.buckets import parse_buckets
+from videosyn.dataset.buckets import parse_buckets, parse_mix
 from videosyn.training.options import AnyStage, Training, check_names, staged_runs
 
 
@@ -60,7 +60,7 @@ class CaptionerTraining(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        parse_buckets(self.buckets)
+        parse_mix(self.buckets)
         if any(clip.frames == 1 for clip in parse_buckets(self.clips)):
             raise UserError("clips must have more than 1 frame: images are frames of clips, put them into buckets")
         if self.naming_weight < 0:

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from videosyn.core.errors import UserError
 from videosyn.training.parallel import on_all
 
 KEEP = 2
@@ -186,11 +187,22 @@ class ShardedSaver:
 
 
 def load_sharded(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Fills the live DTensors of a run with what is in a checkpoint, whatever number of processes wrote it."""
+    """Fills the live DTensors of a run with what is in a checkpoint, whatever number of processes wrote it.
+
+    A UserError where it is of another model.
+    """
+    from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
     from torch.distributed.checkpoint.state_dict_loader import load
 
-    load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(path)))
+    reader = HuggingFaceStorageReader(str(path))
+    if odd := sorted(reader.read_metadata().state_dict_metadata.keys() ^ tensors.keys()):
+        raise UserError(f"{path} is another model's, {len(odd)} names differ ({', '.join(odd[:5])}): give another out")
+    try:
+        load(dict(tensors), storage_reader=reader)
+    except CheckpointException as error:
+        why = "; ".join(sorted({" ".join(str(each).split()) for each, _ in error.failures.values()}))
+        raise UserError(f"{path} is another model's ({why}): give another out") from error
 
 
 def _checksum(path: Path) -> int:

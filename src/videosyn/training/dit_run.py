@@ -80,7 +80,7 @@ def train_dit(options: DiTTraining, processes: Processes, device: torch.device, 
     if isinstance(text_encoder, NanoTextEncoder):
         text_encoder = text_encoder.to(device)
         if options.text_steps and not options.init:
-            learn_to_read(text_encoder, options.text_steps, options.seed, Path(options.out) / "text")
+            _first_lesson(options, processes, text_encoder)
         text_encoder = text_encoder.to(torch.float32 if processes.shards else dtype)
     _prepare(options, processes, vdit, text_encoder, dtype)
     vae = vae.to(device, dtype)
@@ -150,16 +150,12 @@ def _calibrated_vae(
 ) -> VidVAE:
     """On the CPU in fp32; its latents are measured first where nobody did."""
     vae = load_vae(options.vae)
-    if not vae.config.latents_std:
-        if processes.rank == 0:
-            clips = None if source is None else source.some_frames(Decoders(0), options.calibration_clips)
-            bucket = parse_buckets(options.buckets)[0]
-            calibrate_folder(
-                options.vae, bucket, options.calibration_clips, options.fps, str(device), options.dtype, clips
-            )
-        processes.wait()
-        vae = load_vae(options.vae)
-    return vae
+    if not vae.config.latents_std and processes.rank == 0:
+        clips = None if source is None else source.some_frames(Decoders(0), options.calibration_clips)
+        bucket = parse_buckets(options.buckets)[0]
+        calibrate_folder(options.vae, bucket, options.calibration_clips, options.fps, str(device), options.dtype, clips)
+    processes.wait()  # also where this process found them measured: the first one may have just done it
+    return vae if vae.config.latents_std else load_vae(options.vae)
 
 
 def _write_cache(
@@ -248,6 +244,15 @@ def _text_encoder(
     return NanoTextEncoder(text_config, tokenizer)
 
 
+def _first_lesson(options: DiTTraining, processes: Processes, text_encoder: NanoTextEncoder) -> None:
+    """The first process learns, the others read from the folder what it has learnt."""
+    if processes.rank:
+        processes.wait()
+    learn_to_read(text_encoder, options.text_steps, options.seed, Path(options.out) / "text")
+    if not processes.rank:
+        processes.wait()
+
+
 def _load_init(options: DiTTraining, vdit: VDiT, text_encoder: TextEncoder) -> None:
     """The weights of `init`, strictly: all of them, or a UserError."""
     folder = Path(options.init) / VDIT
@@ -265,12 +270,12 @@ def _load_init(options: DiTTraining, vdit: VDiT, text_encoder: TextEncoder) -> N
 def _prepare(
     options: DiTTraining, processes: Processes, vdit: VDiT, text_encoder: TextEncoder, dtype: torch.dtype
 ) -> None:
-    """Recomputing, compiling and dividing, in this order, from outside the models."""
+    """Compiling, recomputing and dividing, in this order, from outside the models."""
     blocks = blocks_of(vdit)
-    if options.gradient_checkpointing:
-        recompute(blocks)
     if options.compile:
         compile_blocks(blocks)
+    if options.gradient_checkpointing:
+        recompute(blocks)
     if not processes.shards:
         return
     if options.naming_weight or options.lora_rank:

@@ -308,14 +308,26 @@ def check_buckets(
 
 
 def check_shared_by(options: DiTTraining, vae: VidVAE | VidVAEConfig, patch_size: int, processes: int) -> None:
-    """A UserError where so many processes cannot share a batch of each bucket."""
+    """A UserError where so many processes cannot share a batch of each bucket; or, where they divide the model and so
+    compute in step, would cut their shares into different numbers of parts.
+    """
 
     def shares(bucket: Bucket) -> int:
         divided = is_divided(latent_size(bucket, vae), patch_size, options.sequence_parallel)
         return processes // (options.sequence_parallel if divided else 1)
 
     buckets = parse_buckets(options.buckets)
-    check_shared(buckets, dit_batch_sizes(options, buckets, vae, patch_size), shares)
+    sizes = dit_batch_sizes(options, buckets, vae, patch_size)
+    check_shared(buckets, sizes, shares)
+    if options.parallel != "fsdp":
+        return
+    for bucket, size in zip(buckets, sizes):
+        least, left = divmod(size, shares(bucket))
+        if left and options.accumulate > least:
+            raise UserError(
+                f"accumulate {options.accumulate} cannot cut the shares of a batch of {size} of bucket {bucket.name} "
+                f"alike, {least} or {least + 1} clips a process, as parallel fsdp needs: set accumulate {least} or less"
+            )
 
 
 def is_divided(size: Sequence[int], patch_size: int, team_size: int) -> bool:

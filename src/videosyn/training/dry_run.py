@@ -75,7 +75,11 @@ def dry_run_vae(options: VAETraining) -> str:
 
 
 def dit_table(options: DiTTraining, config: VDiTConfig) -> tuple[list[Row], list[str]]:
-    """The buckets, and lines about what is left out."""
+    """The buckets, and lines about what is left out.
+
+    Memory is that of the VDiT's step. The VidVAE's weights come to it, and where nothing is `cached` what it takes to
+    encode a batch, and a T5 encoder.
+    """
     buckets = parse_buckets(options.buckets)
     vae = load_json(VidVAEConfig, Path(options.vae) / CONFIG_NAME)
     team = options.sequence_parallel
@@ -84,12 +88,13 @@ def dit_table(options: DiTTraining, config: VDiTConfig) -> tuple[list[Row], list
     counts, left_out = _counts(options, buckets, with_captions=True)
     sizes = dit_batch_sizes(options, buckets, vae, config.patch_size)
     trained, matrices = count_parameters(lambda: VDiT(config))
-    if options.lora_rank:
-        trained = matrices = 0
+    frozen = 0
+    if options.lora_rank:  # its own weights are few, those that it adapts have no gradients and no moments
+        frozen, trained, matrices = trained * dtype.itemsize, 0, 0
     processes = max(int(os.environ.get("WORLD_SIZE", "1")), team)
     check_shared_by(options, vae, config.patch_size, processes)
     shards = processes if options.parallel == "fsdp" else 1
-    state = state_bytes(trained, matrices, dtype.itemsize, options.optimizer == "muon", shards)
+    state = state_bytes(trained, matrices, dtype.itemsize, options.optimizer == "muon", shards) + frozen
     text_tokens = T5_TOKENS if frozen_text(options) else NANO_TOKENS
 
     def memory(bucket: Bucket, batch: int) -> int:

@@ -43,9 +43,9 @@ class FootageSource:
         return FootageBatches(self.footage, self.windows, reader, seed, caption_dropout)
 
     def held_out_batches(self, reader: Reader, size: int) -> Iterator[FootageBatch]:
-        """The held-out windows of the bucket that has most of them, with their captions."""
+        """The held-out windows of the first bucket that has any, with their captions."""
         found = FootageBatches(self.footage, self.held_out, reader, seed=0)
-        bucket = max(self.buckets, key=lambda each: len(found.windows.of[each.name]))
+        bucket = next((each for each in self.buckets if found.windows.of[each.name]), self.buckets[0])
         count = len(found.windows.of[bucket.name])
         for step in range(-(-count // size)):
             yield found.batch(step, [bucket], [min(size, count)], WHOLE)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -119,7 +120,10 @@ class PerceptualLoss(nn.Module):
 def _read(path: str | Path) -> dict[str, Tensor]:
     if not Path(path).is_file():
         raise UserError(f"there is no file {path}: give VGG16's weights as safetensors, or leave perceptual empty")
-    return load_file(path)
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is no safetensors file, or damaged ({error}): give VGG16's weights again") from error
 
 
 def _taken(state: dict[str, Tensor], name: str, where: str | Path) -> Tensor:

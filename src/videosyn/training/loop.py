@@ -193,6 +193,9 @@ class _Run(Generic[B]):
         batch = batches.take()
         ready = time.perf_counter()
         loss, figures = self._forward_and_backward(batch)
+        if self.device.type == "cuda":
+            # What follows waits for the norm anyway. The update is not waited for: it overlaps with the next step.
+            torch.cuda.synchronize(self.device)
         computed = time.perf_counter()
         norm = self.optimizer.norm(self.processes.average)
         names = list(figures)

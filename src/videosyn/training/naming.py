@@ -37,10 +37,11 @@ class Namer(nn.Module):
     def _listen(self, block: nn.Module, inputs: object, tokens: Tensor) -> None:
         self._tokens = tokens
 
-    def forward(self, cells: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, cells: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Cells (B, 3, t, h, w) of the clips that `vdit` saw last, as `named_cells` gives them.
 
-        -> the mean cross-entropy of the three questions, and the share of things that were named right.
+        -> the mean cross-entropy of the three questions, and the share of things that were named right, NaN where
+        there are none.
         """
         assert self._tokens is not None, "the model has not run"
         height = cells.shape[3] // self.patch_size
@@ -57,6 +58,5 @@ class Namer(nn.Module):
             right = right.flatten()  # (N,)
             losses.append((F.cross_entropy(said, right, reduction="none") * weight).sum() / weight.sum())
             there = right > 0
-            if there.any():
-                shares[name] = (said.argmax(-1) == right)[there].float().mean().item()
+            shares[name] = ((said.argmax(-1) == right) & there).sum() / there.sum()
         return torch.stack(losses).mean(), shares

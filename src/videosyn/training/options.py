@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from tyro.conf import Suppress
 
 from videosyn.core.errors import UserError
-from videosyn.dataset.buckets import Bucket, parse_buckets
+from videosyn.dataset.buckets import Bucket, parse_buckets, parse_mix
 
 R = TypeVar("R", bound="Training")
 
@@ -144,6 +144,17 @@ class Training:
         if not 0 <= self.max_crop < 1:
             raise UserError(f"max_crop must lie in 0 to below 1, got {self.max_crop:g}")
 
+    def check_flags(self, file: Training) -> None:
+        """A UserError where this differs from what the file says in a field that one of its stages sets for itself."""
+        for stage in getattr(self, "stages", ()):
+            for field in fields(stage):
+                name, own = field.name, getattr(stage, field.name)
+                if name != "name" and own is not None and getattr(self, name) != getattr(file, name):
+                    flag = f"--{name.replace('_', '-')}"
+                    raise UserError(
+                        f"{flag} does not reach stage {stage.name}, which sets {name} itself: change it in the file"
+                    )
+
 
 _NOT_NEGATIVE = ("max_broken", "spike_factor", "clip_fps", "max_damaged")
 _ABOVE_0 = ("accumulate", "keep_checkpoints", "max_windows", "prefetch")
@@ -199,13 +210,13 @@ class VAETraining(Training):
             max(clip.height for clip in clips),
             max(clip.width for clip in clips),
         )
-        for crop in parse_buckets(self.crops) + parse_buckets(self.late_crops):
+        for crop in self.crop_buckets():
             if not any(_fits(crop, clip) for clip in clips):
                 raise UserError(f"crop {crop.name} fits in no clip: crops reach at most {'x'.join(map(str, largest))}")
 
     def crop_buckets(self) -> tuple[Bucket, ...]:
         """All shapes that batches have, early or late."""
-        return parse_buckets(self.crops) + parse_buckets(self.late_crops)
+        return parse_mix(self.crops) + parse_mix(self.late_crops)
 
 
 @dataclass(frozen=True)
@@ -299,7 +310,7 @@ class DiTTraining(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        buckets = parse_buckets(self.buckets)
+        buckets = parse_mix(self.buckets)
         if all(bucket.frames == 1 for bucket in buckets) and not self.data:
             raise UserError(f"at least one bucket must have more than 1 frame, got {', '.join(self.buckets)}")
         if self.thing_weight <= 0:
@@ -316,6 +327,8 @@ class DiTTraining(Training):
             raise UserError("naming_weight reads whole clips, which sequence_parallel divides: leave one of them out")
         if self.lora_rank < 0:
             raise UserError(f"lora_rank must not be negative, got {self.lora_rank}")
+        if self.lora_rank and self.stages:
+            raise UserError("lora_rank has no stages: an adapter is no model that the next stage could begin with")
         if self.lora_rank and not self.init:
             raise UserError("lora_rank needs the weights that adapters are put on: set init to a model's folder")
         if (self.data or self.text) and (self.thing_weight != 1.0 or self.naming_weight or self.text_steps):

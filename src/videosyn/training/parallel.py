@@ -123,7 +123,10 @@ def processes(device: torch.device, parallel: Parallel) -> Iterator[tuple[Proces
         yield Processes(parallel=parallel), device
         return
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        number, here = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if number >= here:
+            raise UserError(f"process {number} finds no accelerator, here are {here}: set --nproc-per-node {here}")
+        device = torch.device("cuda", number)
         torch.cuda.set_device(device)
     began = not dist.is_initialized()
     if began:
@@ -148,7 +151,8 @@ def shard(module: nn.Module, blocks: Iterable[nn.Module], dtype: torch.dtype) ->
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in blocks:
         fully_shard(block, mp_policy=policy)
-    fully_shard(module, mp_policy=policy)
+    # The rest too gives up its gathered weights after each forward pass: measurements gather other ones, averages.
+    fully_shard(module, mp_policy=policy, reshard_after_forward=True)
 
 
 def whole_state(module: nn.Module) -> dict[str, Tensor]:

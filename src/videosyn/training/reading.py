@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videosyn.core.model_folder import CONFIG_NAME, load_state, load_strict
+from videosyn.core.model_folder import load_state, load_strict
 from videosyn.dataset.world_clips import TRAIN_SEEDS, VALIDATION_SEEDS, scenes_of
-from videosyn.text.nano import NanoTextEncoder
+from videosyn.text.nano import TOKENIZER_NAME, NanoTextEncoder
 from videosyn.world.caption import caption
 from videosyn.world.parsed import Parsed
 from videosyn.world.parser import parse
@@ -92,7 +92,7 @@ def learn_to_read(
 
     -> the share of captions of held-out scenes of which every answer is right (nan where it was read from the folder).
     """
-    if (folder / CONFIG_NAME).is_file():
+    if (folder / TOKENIZER_NAME).is_file():  # written last
         load_strict(encoder, load_state(folder), folder)
         return float("nan")
     texts, right = spoken(range(TRAIN_SEEDS, TRAIN_SEEDS + (num_captions or NUM_CAPTIONS)), "train", seed)

@@ -98,9 +98,15 @@ def run_captioner(options: CaptionerTraining) -> str:
 def run_cache(options: DiTTraining) -> None:
     """Fills `options.cache` with the latents, and the text features where the text encoder is frozen, of all stages.
 
-    Calling it again goes on where it was; several processes under torchrun share the work.
+    Calling it again goes on where it was; several processes under torchrun share the work. A dry run is that of the
+    training: it encodes nothing.
     """
     tune()
+    if options.dry_run:
+        from videosyn.training.dry_run import dry_run_dit
+
+        dry_run_dit(options)
+        return
     from videosyn.training.dit_run import fill_cache
     from videosyn.training.parallel import processes
 
@@ -185,7 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cls, run = kinds[arguments[0]]
         rest = arguments[1:]
         default = load_yaml(cls, rest.pop(0)) if rest and not rest[0].startswith("-") else cls(max_minutes=20)
-        outcome = run(tyro.cli(cls, args=rest, default=default))
+        options = tyro.cli(cls, args=rest, default=default)
+        options.check_flags(default)
+        outcome = run(options)
     except UserError as error:
         print(f"videosyn: {error}", file=sys.stderr)
         return 2

@@ -35,14 +35,14 @@ def train_vae(
 ) -> str:
     """-> "finished" or "stopped". The model lies in `options.out`/model."""
     vae = make_vae(options).to(device, dtype)
-    if options.gradient_checkpointing:
-        recompute(blocks_of(vae))
     if options.compile:
         compile_blocks(blocks_of(vae))
+    if options.gradient_checkpointing:
+        recompute(blocks_of(vae))
     decoders = Decoders(options.workers if options.data else 0)
     try:
-        clips, held_out, measured = _clips(options, processes, device, decoders)
-        step = VAEStep(options, vae, clips, held_out)
+        clips, held_out, measured, fitted = _clips(options, processes, device, decoders)
+        step = VAEStep(options, vae, clips, held_out, fitted)
         step.check_shared_by(processes.count)
         outcome = train(options, step, clock, processes)
         model = Path(options.out) / "model"
@@ -67,13 +67,15 @@ def make_vae(options: VAETraining) -> VidVAE:
 
 
 def _clips(options: VAETraining, processes: Processes, device: torch.device, decoders: Decoders):
-    """-> batches, held-out clips, and clips to measure latents on (None: of the world)."""
+    """-> batches, held-out clips, clips to measure latents on (None: of the world), and names of the crops that clips
+    fit (None: all)."""
     if options.data:
         shapes = tuple({each.name: each for each in options.crop_buckets()}.values())
         source = footage_source(options, shapes, options.validation_clips, with_captions=False)
         reader = source.frames_reader(decoders, options.max_damaged)
         clips = FootageBatches(source.footage, source.windows, reader, options.seed, random_crops=True)
-        return clips, held_out_footage(source, reader), source.some_frames(decoders, 64)
+        fitted = {bucket.name for bucket in source.buckets}
+        return clips, held_out_footage(source, reader), source.some_frames(decoders, 64), fitted
     shapes, clips = parse_buckets(options.clips), None
     if options.num_clips:
         how = {"fps": options.fps, "workers": options.workers, "device": str(device), "on_shard": counter("clips")}
@@ -82,4 +84,4 @@ def _clips(options: VAETraining, processes: Processes, device: torch.device, dec
         processes.wait()
         clips = clips or WorldClips.build(options.cache, shapes, options.num_clips, **how)
     batches = CropBatches(clips, shapes, TRAIN_SEEDS, options.seed, options.fps, str(device))
-    return batches, held_out_world(options, device), None
+    return batches, held_out_world(options, device), None, None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from videosyn.core.errors import UserError
 from videosyn.core.model_folder import save_module
 from videosyn.dataset.batches import ClipBatch, Share, batch_sizes, check_shared
 from videosyn.dataset.buckets import Bucket, parse_buckets
@@ -41,8 +42,15 @@ class Clips(Protocol):
 class VAEStep:
     """Fulfils `loop.TrainingStep`."""
 
-    def __init__(self, options: VAETraining, vae: VidVAE, clips: Clips, held_out: Sequence[Tensor]) -> None:
-        """held_out: uint8 (B, T, H, W, 3) each, of any shapes."""
+    def __init__(
+        self,
+        options: VAETraining,
+        vae: VidVAE,
+        clips: Clips,
+        held_out: Sequence[Tensor],
+        shapes: Collection[str] | None = None,
+    ) -> None:
+        """held_out: uint8 (B, T, H, W, 3) each, of any shapes. shapes: names of the crops that clips fit; None: all."""
         self.options, self.vae, self.clips, self.held_out = options, vae, clips, held_out
         weight = next(vae.parameters())
         self.device, self.dtype = weight.device, weight.dtype
@@ -51,8 +59,8 @@ class VAEStep:
         if options.adversarial_weight:
             torch.manual_seed(options.seed + 1)
             self.rival = PatchDiscriminator(options.discriminator_width).to(self.device, self.dtype)
-        self._early = self._mix(parse_buckets(options.crops))
-        self._late = self._mix(parse_buckets(options.late_crops))
+        self._early = self._mix("crops", options.crops, shapes)
+        self._late = self._mix("late_crops", options.late_crops, shapes)
 
     def check_shared_by(self, processes: int) -> None:
         """A UserError where so many processes cannot share a batch of each bucket."""
@@ -91,7 +99,8 @@ class VAEStep:
             verdict = -fixed(self.rival, reconstruction).float().mean()
             weight = adaptive_weight(loss, verdict, self.vae.decoder.conv_out.weight)
             lesson = hinge_loss(self.rival(video), self.rival(reconstruction.detach()))
-            loss = loss + self.options.adversarial_weight * weight * verdict + lesson  # each has gradients of its own
+            rivalry = self.options.adversarial_weight * weight * verdict + lesson  # each has gradients of its own
+            loss = loss + (rivalry - rivalry.detach())  # gradients alone, and NaN: no spike where it begins
             figures |= {"verdict": verdict.detach(), "lesson": lesson.detach(), "adaptive_weight": weight}
         with torch.no_grad():
             figures["psnr"] = psnr(reconstruction, video).mean()
@@ -126,7 +135,12 @@ class VAEStep:
     def save(self, folder: Path) -> None:
         save_module(folder, self.vae, self.vae.config)
 
-    def _mix(self, crops: tuple[Bucket, ...]) -> tuple[tuple[Bucket, ...], list[int]]:
+    def _mix(
+        self, name: str, texts: Sequence[str], shapes: Collection[str] | None
+    ) -> tuple[tuple[Bucket, ...], list[int]]:
+        crops = tuple(crop for crop in parse_buckets(texts) if shapes is None or crop.name in shapes)
+        if not any(crop.share for crop in crops):
+            raise UserError(f"no clip fits any of {name} {', '.join(texts)}: change them, or raise max_crop")
         reference = parse_buckets(self.options.crops)[0]
         whole = self.options.batch_size * reference.volume
         sizes = batch_sizes(crops, whole, self.options.max_batch_size, lambda bucket: bucket.volume)
