@@ -1,6 +1,7 @@
 """`evaluate dataset`: what is left in a dataset is found, what is not is not, and captions are held against scenes."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -46,6 +47,16 @@ def test_the_worlds_own_captions_are_true_and_its_clips_no_duplicates(world, tmp
     assert "held against the scenes" in report["captions"]
     assert len((tmp_path / "out" / "clips.jsonl").read_text().splitlines()) == 6
     assert "95 % interval" in capsys.readouterr().out
+
+
+def test_captions_that_name_nothing_of_the_world_are_neither_true_nor_untrue(world, tmp_path):
+    vague = tmp_path / "vague"
+    shutil.copytree(world, vague)
+    lines = [json.loads(line) for line in (vague / "metadata.jsonl").read_text().splitlines()]
+    lines = [{**line, "caption": "a short video"} for line in lines[:-1]] + lines[-1:]
+    (vague / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    share = audit(vague, tmp_path / "out").shares["caption true throughout"]
+    assert (share.right, share.count) == (1, 1)
 
 
 def test_captions_of_other_clips_are_found_to_be_untrue(world, tmp_path):

@@ -77,6 +77,7 @@ def test_a_model_against_itself_differs_in_nothing_but_time(tiny_folder, words, 
     )  # 2 steps are the model's own
     found = run(config)
     assert all(each.mean == 0 and each.p == 1 for name, each in found.items() if name != "seconds")
+    assert found["seconds"].num_pairs == found["temporal_flickering"].num_pairs - 1  # the first pair warms up
 
 
 def test_films_of_the_world_are_judged_for_what_was_asked():

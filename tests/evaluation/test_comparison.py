@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from videosyn.evaluation.comparison import adherence
+from videosyn.evaluation.comparison import adherence, best_order
 from videosyn.world.parsed import NamedThing, Parsed
 
 BALL = NamedThing("ball", "red", "rests")
@@ -44,3 +44,11 @@ def test_walking_without_a_direction_is_left_or_right():
     walker = Parsed((NamedThing("person", None, "walks"),))
     assert adherence(walker, Parsed((NamedThing("person", "red", "left"),)))["motion"]
     assert not adherence(walker, Parsed((NamedThing("person", "red", "up"),)))["motion"]
+
+
+def test_a_text_that_repeats_itself_is_matched_at_once():
+    seen = Parsed((NamedThing("ball", "red"), NamedThing("cube", "blue")), "meadow")
+    asked = Parsed((NamedThing("cube", "blue"), *[NamedThing("ball", "red")] * 14), "meadow")
+    verdict = adherence(asked, seen)
+    assert verdict == {"colour": False, "class": False, "scene": True}
+    assert best_order(asked, seen)[:3] == (1, 0, None)

@@ -358,6 +358,15 @@ def test_a_python_without_the_package_says_so(made, tmp_path):
     assert "vbench" in outcome.problem
 
 
+def test_a_python_that_does_not_run_costs_its_dimension_alone(made, tmp_path):
+    program = tmp_path / "python"
+    program.write_bytes(b"\x7fELF of another machine")
+    program.chmod(0o755)
+    outcome = hand_over(str(program), "cpu", "color", Path("suite.json"), made, tmp_path / "out")
+    assert outcome.score is None
+    assert "does not run" in outcome.problem
+
+
 def test_table_4_of_the_paper_follows_from_the_scores_that_vbench_publishes():
     modelscope = {
         "subject_consistency": 0.8987, "background_consistency": 0.9529, "overall_consistency": 0.2567,
@@ -392,7 +401,8 @@ def test_options_are_checked_before_anything_is_made(tmp_path):
         ({"dimensions": ("colour",)}, "no dimension"),
         ({"clip_l14": "x"}, "aesthetic-head"),
         ({"films": tmp_path / "none"}, "no folder"),
-        ({"vbench_python": "nowhere/python"}, "no file"),
+        ({"vbench_python": "nowhere/python"}, "no program"),
+        ({"vbench_python": __file__}, "no program"),
         ({"samples": 0}, "samples"),
     ):
         with pytest.raises(UserError, match=rule):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from itertools import permutations
 
 from videosyn.world.parsed import NamedThing, Parsed, _holds
 
 ATTRIBUTES = ("colour", "class", "scene", "light", "motion", "relation", "camera", "style")
 """In the order of the report."""
+MOST_ORDERS = 20_000
+"""So many ways to match things are tried; a text with more, such as one that repeats itself, is matched in turn."""
 
 
 def adherence(asked: Parsed, seen: Parsed) -> dict[str, bool]:
@@ -43,18 +46,31 @@ def adherence(asked: Parsed, seen: Parsed) -> dict[str, bool]:
 def best_order(asked: Parsed, seen: Parsed) -> tuple[int | None, ...]:
     """For each named thing the seen thing (its index) it is taken to be, or None where there are too few."""
     choices: list[int | None] = [*range(seen.count), *[None] * max(0, asked.count - seen.count)]
+    if math.perm(len(choices), asked.count) > MOST_ORDERS:
+        return _in_turn(asked, seen, choices)
     best: tuple[int, tuple[int | None, ...]] = (-1, ())
     for order in permutations(choices, asked.count):
-        score = 0
-        for named, index in zip(asked.things, order, strict=True):
-            thing = NamedThing() if index is None else seen.things[index]
-            score += 4 * (named.kind is not None and named.kind == thing.kind)
-            score += 4 * (named.colour is not None and named.colour == thing.colour)
-            score += 2 * (named.motion is not None and _moves(named, thing))
+        score = sum(_likeness(named, index, seen) for named, index in zip(asked.things, order, strict=True))
         score += asked.relation is not None and _related(asked, seen, order)
         if score > best[0]:
             best = (score, order)
     return best[1]
+
+
+def _in_turn(asked: Parsed, seen: Parsed, choices: list[int | None]) -> tuple[int | None, ...]:
+    """Each named thing takes the likest that is left."""
+    order: list[int | None] = []
+    for named in asked.things:
+        order.append(max(choices, key=lambda index: _likeness(named, index, seen)))
+        choices.remove(order[-1])
+    return tuple(order)
+
+
+def _likeness(named: NamedThing, index: int | None, seen: Parsed) -> int:
+    thing = NamedThing() if index is None else seen.things[index]
+    score = 4 * (named.kind is not None and named.kind == thing.kind)
+    score += 4 * (named.colour is not None and named.colour == thing.colour)
+    return score + 2 * (named.motion is not None and _moves(named, thing))
 
 
 def _moves(named: NamedThing, thing: NamedThing) -> bool:

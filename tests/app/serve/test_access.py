@@ -67,6 +67,7 @@ def test_a_page_of_another_site_may_change_nothing(served):
     host = urllib.parse.urlsplit(served.url).netloc
     assert status(served, "POST", "/v1/videos", origin="http://elsewhere.example") == 403
     assert status(served, "DELETE", "/v1/videos/" + "0" * 32, origin="null") == 403
+    assert status(served, "POST", "/v1/videos", origin="http://[") == 403
     assert status(served, "DELETE", "/v1/videos/" + "0" * 32, origin=f"http://{host}") == 404
 
 
@@ -80,6 +81,7 @@ def test_gradios_doors_that_the_studio_does_not_need_are_shut(guarded):
         "monitoring",
         "gradio_api/runs",
         "gradio_api/proxy=http://example.com/",
+        "gradio_api/file=http://example.com/film.mp4",
         "gradio_api/vibe-code",
         "docs",
     ):

@@ -117,6 +117,15 @@ def test_a_job_that_loses_its_worker_waits_in_its_old_place_and_fails_after_some
     assert [each.id for each in store.claim("a", 1)] == [later.id]
 
 
+def test_jobs_that_lost_a_worker_together_are_made_alone(store):
+    jobs = [add(store, "s") for _ in range(3)]
+    assert len(store.claim("a", 4)) == 3
+    assert store.give_back("a") == 3
+    later = [add(store, "s") for _ in range(2)]
+    claimed = [[each.id for each in store.claim("b", 4)] for _ in range(4)]
+    assert claimed == [[job.id] for job in jobs] + [[job.id for job in later]]
+
+
 def test_jobs_are_not_blamed_for_the_end_of_the_service(store):
     job = add(store)
     for _ in range(2 * MOST_ATTEMPTS):

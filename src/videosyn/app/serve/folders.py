@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -13,6 +15,8 @@ from videosyn.core.errors import UserError
 
 _OWN_NAME = re.compile(r"\.?[0-9a-f]{32}\b")
 """Jobs, uploads and what is made for them bear the 32 digits of `new_id`."""
+_GRADIOS_NAME = re.compile(r"[0-9a-f]{64}")
+"""Folders in which Gradio keeps a file each."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,20 @@ class Folders:
     def scratch(self) -> Path:
         """For what is half done. Emptied when the service starts."""
         return self.root / "scratch"
+
+    @property
+    def studio(self) -> Path:
+        """For what Gradio keeps of the studio's uploads and films."""
+        return self.root / "studio"
+
+    def studio_bytes(self) -> int:
+        """All that Gradio keeps."""
+        total = 0
+        for folder, _, names in os.walk(self.studio):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):  # Gradio removes what is old meanwhile
+                    total += os.path.getsize(os.path.join(folder, name))
+        return total
 
     def film(self, job_id: str) -> Path:
         return self.root / "films" / f"{job_id}.mp4"
@@ -69,13 +87,18 @@ class Folders:
         file.flush()
         return file
 
-    def sweep(self, films: set[str]) -> None:
-        """Removes what is half done, and what belongs to no job in `films`; never a file that is not the service's."""
-        for folder in ("scratch", "previews", "films"):
+    def sweep(self, films: set[str], uploads: set[str]) -> None:
+        """Removes what is half done, what belongs to no job in `films` and to none of `uploads`, and what Gradio kept;
+        never a file that is not the service's."""
+        kept = {"films": films, "uploads": uploads, "scratch": set(), "previews": set()}
+        for folder, ids in kept.items():
             for path in (self.root / folder).iterdir():
-                done = folder == "films" and path.stem in films
-                if not done and _OWN_NAME.match(path.name) and path.is_file():
+                if path.stem not in ids and _OWN_NAME.match(path.name) and path.is_file():
                     path.unlink()
+        if self.studio.is_dir():
+            for path in self.studio.iterdir():
+                if _GRADIOS_NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
 
     def remove_film(self, job_id: str) -> None:
         for path in (self.film(job_id), self.poster(job_id), self.preview(job_id)):

@@ -58,7 +58,8 @@ class Service:
         self._writes.forgive()
         if waiting := self._writes.give_back():
             _log.info("%d jobs that were under way begin again", waiting)
-        self.folders.sweep({job.id for job in self.store.latest(-1, states=("succeeded",))})
+        films = {job.id for job in self.store.latest(-1, states=("succeeded",))}
+        self.folders.sweep(films, self.store.upload_ids())
         self.workers = Workers(options, self.folders, {name: str(each.folder) for name, each in self.models.items()})
         self._tasks: list[asyncio.Task[None]] = []
         self._pace_at, self._pace_then = -math.inf, (None, 0)

@@ -212,6 +212,7 @@ class JobStore:
     def claim(self, lease: str, most: int, sharers: int = 1) -> list[Job]:
         """The oldest queued job, and up to most - 1 others of its shape in their order; they are running then.
 
+        A job whose worker ended under it is made alone: whichever of its batch was to blame, the others are not.
         sharers: workers on this queue. None takes more than its share of what waits, so that none is left idle.
         """
         if not self.count("queued"):
@@ -221,8 +222,10 @@ class JobStore:
             if first is None:
                 return []
             rows = [first]
-            if first["shape"]:
-                query = "SELECT * FROM jobs WHERE state = 'queued' AND shape = ? ORDER BY number LIMIT ?"
+            if first["shape"] and not first["attempts"]:
+                query = (
+                    "SELECT * FROM jobs WHERE state = 'queued' AND shape = ? AND attempts = 0 ORDER BY number LIMIT ?"
+                )
                 share = math.ceil(self.count("queued") / sharers)
                 rows = self._db.execute(query, (first["shape"], min(most, share))).fetchall()
             ids, now = [row["id"] for row in rows], self._clock()
@@ -354,6 +357,9 @@ class JobStore:
     def upload_bytes(self) -> int:
         """Of all uploads together."""
         return self._db.execute("SELECT COALESCE(SUM(bytes), 0) FROM uploads").fetchone()[0]
+
+    def upload_ids(self) -> set[str]:
+        return {row["id"] for row in self._db.execute("SELECT id FROM uploads")}
 
     def expire_uploads(self, keep_s: float) -> list[str]:
         """Forgets uploads that no unfinished job uses and that are older; returns their ids."""

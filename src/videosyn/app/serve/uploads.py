@@ -32,6 +32,11 @@ class Uploads:
         self._decoders = asyncio.Semaphore(AT_ONCE)
         self._present = 0
 
+    @property
+    def most_bytes(self) -> int:
+        """All uploads together."""
+        return MOST_STORED * self._service.upload_bytes
+
     async def receive(self, chunks: AsyncIterator[bytes]) -> Upload:
         """The body of a request -> a picture or clip that decodes. Raises ApiProblem for everything else."""
         if self._present >= MOST_WAITING:
@@ -78,7 +83,7 @@ class Uploads:
     async def _keep(self, upload_id: str, path: Path) -> Upload:
         service = self._service
         num_bytes = path.stat().st_size
-        if service.store.upload_bytes() + num_bytes > MOST_STORED * service.upload_bytes:
+        if service.store.upload_bytes() + num_bytes > self.most_bytes:
             raise ApiProblem(507, "no-room", "there is no room for more uploads today: try again tomorrow")
         async with self._decoders:
             try:

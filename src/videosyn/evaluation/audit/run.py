@@ -152,7 +152,8 @@ def _measure(
         if row.scene is not None:
             check = check_caption(row.caption, row.scene, len(grey))
             figures |= {"caption_accuracy": check.accuracy, "caption_completeness": check.completeness}
-            found.count("caption true throughout", all(check.verdict.values()))
+            if check.verdict:  # a caption that names nothing of the world is neither true nor untrue
+                found.count("caption true throughout", all(check.verdict.values()))
             for attribute, right in check.verdict.items():
                 found.count(f"caption's {attribute} true", right)
             if not all(check.verdict.values()):

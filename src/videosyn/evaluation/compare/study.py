@@ -78,6 +78,7 @@ document.querySelector("#save").addEventListener("click", () => {
   link.href = URL.createObjectURL(new Blob([JSON.stringify(answers(), null, 1)], {type: "application/json"}));
   link.download = `choices-${document.querySelector("#who").value || "me"}.json`;
   link.click();
+  try { localStorage.removeItem(store); } catch {}  // whoever opens the page next begins anew
 });
 show(0);
 </script>"""

@@ -55,9 +55,11 @@ def hand_over(python: str, device: str, dimension: str, suite: Path, films: Path
     own = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     print(f"vbench package: {dimension} ...", file=sys.stderr)
     program = str(Path(python).absolute())  # not what it links to: that is how an environment knows itself
-    done = subprocess.run(
-        [program, "-c", _PROGRAM, json.dumps(job)], env=own, cwd=output, capture_output=True, text=True, check=False
-    )
+    command = [program, "-c", _PROGRAM, json.dumps(job)]
+    try:
+        done = subprocess.run(command, env=own, cwd=output, capture_output=True, text=True, check=False)
+    except OSError as error:  # such as a program of another architecture
+        return Outcome(None, {}, f"{program} does not run: {error.strerror or error}")
     (output / f"{dimension}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     written = output / f"{dimension}_eval_results.json"
     if done.returncode or not written.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -75,8 +76,8 @@ class VBenchConfig:
             raise UserError("aesthetic_quality needs --clip-l14 and --aesthetic-head: give both, or none")
         if self.films is not None and not self.films.is_dir():
             raise UserError(f"there is no folder {self.films}: leave --films out to make the films")
-        if self.vbench_python and not Path(self.vbench_python).is_file():
-            raise UserError(f"no file {self.vbench_python}: give ENVIRONMENT/bin/python")
+        if self.vbench_python and not (Path(self.vbench_python).is_file() and os.access(self.vbench_python, os.X_OK)):
+            raise UserError(f"{self.vbench_python} is no program: give ENVIRONMENT/bin/python")
         for path in self.merge:
             if not path.is_file():
                 raise UserError(f"no file {path}: give what the vbench package wrote, *_eval_results.json")

@@ -25,9 +25,9 @@ PATH = "/studio"
 USED = re.compile(
     r"/(|config|theme\.css|favicon\.ico|manifest\.json|pwa_icon|robots\.txt|(assets|static|svelte)/.*"
     r"|gradio_api/(info|app_id|startup-events|queue/(join|data)|upload|upload_progress|heartbeat/\w+|cancel|reset"
-    r"|file=.*))/?"
+    r"|file=/.*))/?"
 )
-"""What the studio needs of Gradio's routes; the others are closed."""
+"""What the studio needs of Gradio's routes; the others are closed. A file is a path: an address Gradio would fetch."""
 SESSION_S = 30 * 24 * 3600
 _log = logging.getLogger(__name__)
 
@@ -66,6 +66,10 @@ class Studio:
         path = scope["path"].removeprefix(PATH)
         if not USED.fullmatch(path or "/"):
             await answer(404, "", "the studio has no such page")(scope, receive, send)
+        elif path == "/gradio_api/upload" and self._service.folders.studio_bytes() >= self._uploads.most_bytes:
+            await answer(507, "no-room", "there is no room for more uploads: those of a day ago go by themselves")(
+                scope, receive, send
+            )
         elif self._inner is not None:
             await self._inner({**scope, "root_path": "", "app_root_path": ""}, receive, send)
         elif self._failed:
@@ -95,7 +99,7 @@ def _make(service: Service, uploads: Uploads, datasets: Datasets) -> FastAPI:
     """Imports Gradio, with everything off that would reach out of this machine."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    os.environ["GRADIO_TEMP_DIR"] = str(service.folders.root / "studio")
+    os.environ["GRADIO_TEMP_DIR"] = str(service.folders.studio)
     import gradio
 
     from videosyn.app.serve.studio.pages import make_pages
