@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,7 +104,7 @@ def films(config: AblationConfig) -> tuple[dict[str, Kept], list[tuple[str, list
     for name, model in ((WITHOUT, config.uncompressed), (WITH, config.compressed)):
         pipeline = VideoSynPipeline.from_pretrained(model, config.device, config.dtype)
         kept = found[name] = Kept()
-        size = {"num_frames": shape.frames, "height": shape.height, "width": shape.width}
+        size: dict[str, Any] = {"num_frames": shape.frames, "height": shape.height, "width": shape.width}
         pipeline(prompts[0][0], **size, num_steps=1)  # warms up
         for number, (text, scene) in enumerate(tqdm(prompts, unit="film", disable=None, file=sys.stderr)):
             began = time.perf_counter()
