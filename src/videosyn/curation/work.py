@@ -124,12 +124,19 @@ def local_file(path: str) -> Iterator[Path]:
 @lru_cache(maxsize=1)
 def _fetched(url: str) -> TemporaryDirectory[str]:
     """A folder with a copy of `url`, removed when nobody refers to it."""
+    from fsspec.core import url_to_fs
+
     folder = TemporaryDirectory(prefix="videosyn-", ignore_cleanup_errors=True)
+    copy = Path(folder.name, _base_name(url))
     try:
-        _filesystem(url).get(url, str(Path(folder.name, _base_name(url))))
+        filesystem, path = url_to_fs(url)
+        filesystem.get_file(path, str(copy))  # `get` would take [ ] and * in a name for a pattern
     except OSError as error:
         folder.cleanup()
         raise UserError(f"cannot read {url}: {error}") from error
+    if not copy.is_file():
+        folder.cleanup()
+        raise UserError(f"{url} is no file: give a video")
     return folder
 
 
