@@ -102,8 +102,7 @@ class Database:
                 with self.transaction() as connection:
                     return action(connection)
             except DBAPIError as error:
-                passing = isinstance(error, OperationalError) or error.connection_invalidated
-                if not passing or time.monotonic() > deadline:
+                if not is_away(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(pause_s)
                 pause_s = min(2.0, 2 * pause_s)
@@ -150,6 +149,12 @@ def _postgresql(url: str) -> sa.Engine:
         return sa.create_engine(f"postgresql+psycopg://{rest}", pool_pre_ping=True, pool_size=5, max_overflow=20)
     except (SQLAlchemyError, ValueError) as error:
         raise UserError(f"the ledger's URL {without_password(url)} cannot be read: {first_line(error)}") from error
+
+
+def is_away(error: SQLAlchemyError) -> bool:
+    """Whether it says that the database is out of reach or busy, not that a statement is wrong."""
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    return lost or isinstance(error, OperationalError | sa.exc.TimeoutError)
 
 
 def first_line(error: Exception) -> str:

@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from videosyn.core.config import read_json, write_json
 from videosyn.core.errors import UserError
 from videosyn.core.files import atomic_file
 from videosyn.curation.broker import Hints, check_broker
 from videosyn.curation.config import CurationConfig
-from videosyn.curation.database import without_password
+from videosyn.curation.database import first_line, is_away, without_password
 from videosyn.curation.finish import absolute, describe, finish, place_for, raise_if_stuck, summary
 from videosyn.curation.ledger import Ledger
 from videosyn.curation.pipeline import FINISH, PIPELINE, Step
@@ -67,7 +69,10 @@ def run_queue(
 def _watch(
     book: Ledger, plan: Plan, hints: Hints, progress: Callable[[Progress], None] | None, how_to_help: str
 ) -> None:
-    """Until no task is left: opens barriers, hints at what nobody has taken up, shows how far it is."""
+    """Until no task is left: opens barriers, hints at what nobody has taken up, shows how far it is.
+
+    Raises UserError where the ledger stays away.
+    """
     next_sweep = next_look = 0.0
     try:
         while not book.is_finished():
@@ -83,6 +88,12 @@ def _watch(
         if progress is not None:
             progress(book.progress())
         hints.remove_unread(plan.names())
+    except SQLAlchemyError as error:
+        if not is_away(error):
+            raise
+        raise UserError(
+            f"the ledger is away ({first_line(error)}): when it is back, the same command goes on"
+        ) from error
     finally:
         hints.close()
 
