@@ -21,6 +21,7 @@ from small_stages import FINISH, PIPELINE, write_sources
 from sqlalchemy.exc import OperationalError
 
 from videosyn.core.errors import UserError
+from videosyn.curation import queue_engine
 from videosyn.curation.broker import HintBroker, Hints, check_broker, queue_name
 from videosyn.curation.config import CurationConfig
 from videosyn.curation.dead_letters import requeue
@@ -278,6 +279,34 @@ def test_the_heartbeat_keeps_no_lease_of_a_slot_that_is_not_at_work():
     work._slots = slots  # pyright: ignore[reportAttributeAccessIssue]
     work._beat()
     assert extended == [["a"]]
+
+
+def test_a_run_goes_on_with_its_own_work_folder_only(tmp_path, monkeypatch):
+    def stop(*arguments) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(queue_engine, "check_broker", lambda url: None)
+    monkeypatch.setattr(queue_engine, "_watch", stop)
+    sources = write_sources(tmp_path / "sources", SOURCES[:1])
+
+    def work_of(ledger: str, dataset: str, work: str = "") -> str:
+        book = Ledger(str(tmp_path / ledger))
+        monkeypatch.setattr(queue_engine, "Ledger", lambda url: book)
+        with pytest.raises(KeyboardInterrupt):
+            run_queue(
+                CurationConfig(), sources, tmp_path / dataset, "amqp://h", "postgresql://h/d", work, pipeline=PIPELINE
+            )
+        return book.plan().work
+
+    assert work_of("a", "out") == work_of("a", "out") == str(tmp_path / "out/.curation")
+    for dataset, work in (("out", str(tmp_path / "work")), ("other", "")):
+        with pytest.raises(UserError, match=r"left their files in .*/out/.curation, not in .*: go on with the same"):
+            work_of("a", dataset, work)
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert work_of("a", "moved") == str(tmp_path / "moved/.curation")
+    assert work_of("b", "far", "memory://work/") == work_of("b", "far", "memory://work") == "memory://work"
+    with pytest.raises(UserError, match=r"left their files in memory://work, not in .*/far/.curation"):
+        work_of("b", "far")
 
 
 def test_a_curation_whose_ledger_stays_away_says_how_to_go_on():
