@@ -96,3 +96,8 @@ def test_the_licence_comes_from_a_sidecar_before_the_container(tmp_path):
 def test_a_sidecar_that_says_nothing_is_no_licence(tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     assert licence_of(str(tmp_path / "a.mp4"), {"license": "MIT"}) == "MIT"
+
+
+def test_half_a_character_in_a_licence_becomes_a_question_mark(tmp_path):
+    (tmp_path / "a.json").write_text('{"license": "CC0 \\ud83d"}')
+    assert licence_of(str(tmp_path / "a.mp4")) == "CC0 ?"

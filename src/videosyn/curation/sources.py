@@ -162,4 +162,5 @@ def _licence_key(text: str) -> str:
     if not isinstance(mapping, dict):
         return ""
     values = (mapping.get(key) for key in ("license", "licence"))
-    return next((" ".join(value.split()) for value in values if isinstance(value, str) and value.strip()), "")
+    line = next((" ".join(value.split()) for value in values if isinstance(value, str) and value.strip()), "")
+    return line.encode(errors="replace").decode()  # JSON may hold halves of characters, which no table takes
