@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,17 @@ def test_a_remote_name_is_no_pattern(tmp_path):
     (tmp_path / "clip [abc].mp4").write_bytes(b"this")
     with local_file(f"file://{tmp_path}/clip [abc].mp4") as path:
         assert (path.name, path.read_bytes()) == ("clip [abc].mp4", b"this")
+
+
+def test_a_copy_without_room_is_no_mistake_of_the_source(monkeypatch):
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(MemoryFileSystem, "get_file", full)
+    with pytest.raises(OSError, match="No space left"), local_file("memory://far/large.mp4"):
+        pass
 
 
 def test_a_source_that_is_not_there_is_a_mistake(tmp_path):

@@ -51,7 +51,7 @@ class Slot:
     def work(self, stages: Iterable[str]) -> list[Task] | None:
         """Does a batch of the first of `stages` that has any; returns the tasks that are new, None if there was none.
 
-        Raises StageUnusable where a stage cannot start; its tasks go back without an attempt.
+        Raises StageUnusable where a stage cannot start or write; its tasks go back without an attempt.
         """
         self.at_work = True
         try:

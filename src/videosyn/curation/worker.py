@@ -126,7 +126,7 @@ class _Work:
         while not self._over.is_set():
             try:
                 added = self._slot().work((stage,))
-            except UserError as problem:  # the stage cannot start here
+            except UserError as problem:  # the stage cannot start or write here
                 self._problem = self._problem or problem
                 self._over.set()
                 return
