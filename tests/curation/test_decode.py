@@ -73,6 +73,18 @@ def test_joined_transport_streams_are_read_one_after_the_other(tmp_path):
     assert np.array_equal(later[-1].frame.to_ndarray(format="gray"), whole[71].frame.to_ndarray(format="gray"))
 
 
+def test_a_single_wrong_timestamp_moves_no_later_frame(tmp_path):
+    later_ms = [5000 + 100 * index for index in range(12)]
+    parts = [
+        write_film(tmp_path / "a.ts", panned(1, 48, 1)),
+        write_film(tmp_path / "wrong.ts", panned(1, 1, 1)),
+        write_film(tmp_path / "b.ts", panned(1, 12, 1), times_ms=later_ms),
+    ]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert [round(each.time_s * 1000) for each in read(path)][48:] == [4000, *later_ms]
+
+
 def test_damage_is_said_and_ends_with_the_next_keyframe(film, tmp_path):
     content = bytearray(film.read_bytes())
     with av.open(str(film)) as container:

@@ -136,10 +136,12 @@ class SpanReader:
                 if frame.pts is None:
                     time_s = last_s + self.frame_s if last_s > -math.inf else 0.0
                 else:
-                    time_s = (frame.pts - start) * time_base + offset_s
-                    if self._restarts and time_s < last_s - _RESTART_S:
-                        offset_s += last_s + self.frame_s - time_s
-                        time_s = last_s + self.frame_s
+                    told_s = (frame.pts - start) * time_base
+                    if told_s >= last_s:  # also where single timestamps were wrong
+                        offset_s = 0.0
+                    elif self._restarts and told_s + offset_s < last_s - _RESTART_S:
+                        offset_s = last_s + self.frame_s - told_s
+                    time_s = told_s + offset_s
                 last_s = max(time_s, last_s)
                 yield last_s, damaged, frame
 
