@@ -265,7 +265,7 @@ class _AwayAtFirst:
 
 def test_a_worker_waits_for_a_ledger_that_is_away(caplog):
     book = _AwayAtFirst()
-    work = _Work(book, None, None, SlotConfig(lease_s=0.01))  # pyright: ignore[reportArgumentType]
+    work = _Work(book, None, None, SlotConfig(lease_s=0.01))
     work._sweep(["shots"])
     assert book.num_asked == 2
     assert caplog.messages == ["the ledger is away: connection refused"]
@@ -274,9 +274,9 @@ def test_a_worker_waits_for_a_ledger_that_is_away(caplog):
 def test_the_heartbeat_keeps_no_lease_of_a_slot_that_is_not_at_work():
     extended = []
     book = SimpleNamespace(extend=lambda owners, lease_s: (extended.append(owners), work._over.set()))
-    work = _Work(book, None, None, SlotConfig(lease_s=0.01))  # pyright: ignore[reportArgumentType]
+    work = _Work(book, None, None, SlotConfig(lease_s=0.01))
     slots = [SimpleNamespace(owner="a", at_work=True), SimpleNamespace(owner="b", at_work=False)]
-    work._slots = slots  # pyright: ignore[reportAttributeAccessIssue]
+    work._slots = slots
     work._beat()
     assert extended == [["a"]]
 
@@ -312,7 +312,7 @@ def test_a_run_goes_on_with_its_own_work_folder_only(tmp_path, monkeypatch):
 def test_a_curation_whose_ledger_stays_away_says_how_to_go_on():
     hints = Hints("amqp://nobody:none@127.0.0.1:1", "away")
     with pytest.raises(UserError, match=r"^the ledger is away \(connection refused\): .* the same command goes on$"):
-        _watch(_AwayAtFirst(), None, hints, None, "")  # pyright: ignore[reportArgumentType]
+        _watch(_AwayAtFirst(), None, hints, None, "")
 
 
 def test_a_broker_too_busy_to_greet_is_a_broker_that_is_away():

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.event import listens_for
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.pool import StaticPool
 
 from videosyn.core.errors import UserError
@@ -154,7 +155,7 @@ def _postgresql(url: str) -> sa.Engine:
 def is_away(error: SQLAlchemyError) -> bool:
     """Whether it says that the database is out of reach or busy, not that a statement is wrong."""
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    return lost or isinstance(error, OperationalError | sa.exc.TimeoutError)
+    return lost or isinstance(error, OperationalError | NoFreeConnection)
 
 
 def first_line(error: Exception) -> str:
