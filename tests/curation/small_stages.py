@@ -2,12 +2,13 @@
 
     {"spans": 3, "clips": 4, "poison": {"motion": "crash"}}
 
-gives 12 clips, and the first unit of `motion` ends its process. Poisons: crash, hang, raise, memory, mistake, and
-"once" (a crash the first time only).
+gives 12 clips, and the first unit of `motion` ends its process. Poisons: crash, hang, raise, memory, mistake,
+full (a disk), and "once" (a crash the first time only).
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -69,6 +70,8 @@ class _Small:
             raise MemoryError
         if poison == "mistake":
             raise UserError("this is no video")
+        if poison == "full":
+            raise OSError(errno.ENOSPC, "No space left on device", "x.npz")
         raise ValueError(f"{self.name} does not like this")
 
 

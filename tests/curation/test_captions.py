@@ -69,6 +69,17 @@ def test_urls_have_sidecars_too():
     assert [caption.text for caption in read_sidecars("memory://in/talk.mp4")] == ["A dog runs."]
 
 
+def test_half_a_character_in_a_sidecar_becomes_a_question_mark(tmp_path):
+    path = beside(tmp_path, "talk.json", '{"caption": "A dog \\ud83d runs."}')
+    assert read_sidecars(path) == [TimedCaption("A dog ? runs.")]
+
+
+def test_a_name_too_long_for_a_sidecar_has_none(tmp_path):
+    path = tmp_path / ("x" * 251 + ".mp4")
+    path.write_bytes(b"")
+    assert read_sidecars(str(path)) == []
+
+
 def test_the_timed_caption_that_covers_most_of_the_clip_wins():
     captions = [
         TimedCaption("all"),

@@ -64,6 +64,17 @@ def test_a_shot_of_uneven_frame_times_is_divided_by_time():
     assert [times_s[start] for start, _ in found] == pytest.approx([0, 14.8], abs=0.5)
 
 
+def test_a_frame_shown_longer_than_a_clip_is_rejected_and_what_lies_around_it_stays_whole():
+    times_s = np.concatenate([np.arange(100) * 0.1, 9.9 + 21 + np.arange(100) * 0.1])
+    clips = clips_of(scan_of(200, times_s=times_s), "s", ShotsConfig(max_seconds=20))
+    assert [(clip.start_frame, clip.end_frame, clip.rejected_by) for clip in clips] == [
+        (0, 99, ""),
+        (99, 100, "shots"),
+        (100, 200, ""),
+    ]
+    assert clips[1].reason == "one frame is shown for 21.00 s, over shots.max_seconds 20"
+
+
 def test_black_and_damaged_frames_belong_to_no_clip():
     scan = scan_of(200, black=[*range(5), *range(60, 70)], damaged=range(150, 200))
     assert spans(scan) == [(5, 60), (70, 150)]

@@ -59,6 +59,32 @@ def test_times_are_those_of_a_variable_frame_rate(tmp_path):
     assert [round(each.time_s * 1000) for each in read(path, 0.5, 1.5, margin=2)] == [400, 440, 1000, 1040, 2000]
 
 
+def test_joined_transport_streams_are_read_one_after_the_other(tmp_path):
+    parts = [write_film(tmp_path / f"{seed}.ts", panned(seed, 48, 1), keyframes=24) for seed in (1, 2)]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    reader = SpanReader(path, 12.0, -np.inf, np.inf, 0)
+    whole = list(reader)
+    assert [round(each.time_s * 12) for each in whole] == list(range(96))
+    assert not any(each.damaged for each in whole)
+    assert reader.warnings == ["joined: its timestamps start again, so times are counted on"]
+    later = read(path, 2.0, 6.0)
+    assert [each.time_s for each in later] == [each.time_s for each in whole[24:72]]
+    assert np.array_equal(later[-1].frame.to_ndarray(format="gray"), whole[71].frame.to_ndarray(format="gray"))
+
+
+def test_a_single_wrong_timestamp_moves_no_later_frame(tmp_path):
+    later_ms = [5000 + 100 * index for index in range(12)]
+    parts = [
+        write_film(tmp_path / "a.ts", panned(1, 48, 1)),
+        write_film(tmp_path / "wrong.ts", panned(1, 1, 1)),
+        write_film(tmp_path / "b.ts", panned(1, 12, 1), times_ms=later_ms),
+    ]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert [round(each.time_s * 1000) for each in read(path)][48:] == [4000, *later_ms]
+
+
 def test_damage_is_said_and_ends_with_the_next_keyframe(film, tmp_path):
     content = bytearray(film.read_bytes())
     with av.open(str(film)) as container:

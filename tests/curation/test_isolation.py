@@ -66,6 +66,12 @@ def test_a_stage_whose_weights_are_missing_is_not_blamed_on_the_unit(make_child,
         make_child().run("probe", _source(tmp_path), limit_s=5.0)
 
 
+def test_a_full_disk_is_not_blamed_on_the_unit(make_child, tmp_path):
+    words = "stage probe cannot write: .*No space left on device: 'x.npz'; make room, and the same command goes on$"
+    with pytest.raises(StageUnusable, match=words):
+        make_child().run("probe", _source(tmp_path, "full"), limit_s=5.0)
+
+
 def test_the_log_holds_the_traceback(make_child, tmp_path):
     with pytest.raises(StageFailed):
         make_child().run("probe", _source(tmp_path, "raise"), limit_s=5.0)

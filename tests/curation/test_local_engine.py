@@ -14,6 +14,7 @@ import pytest
 import small_stages
 from small_stages import FINISH, PIPELINE, write_sources
 
+from videosyn.app import cli
 from videosyn.core.errors import UserError
 from videosyn.curation.config import CurationConfig, DedupConfig, TextConfig
 from videosyn.curation.dead_letters import requeue
@@ -115,6 +116,21 @@ def test_files_that_are_no_video_are_told_of_and_the_run_goes_on(tmp_path):
         ("03.json", "03.json is no video"),
     ]
     assert summary.num_sources == 1
+
+
+def test_dead_letters_of_a_source_are_named_by_any_of_its_paths(tmp_path, monkeypatch, capsys):
+    write_sources(tmp_path / "sources", ["no video", "nor this"])
+    _run([str(tmp_path / "sources" / name) for name in ("00.json", "01.json")], tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    words = ["curate", "dead-letters", "out", "--sources"]
+    assert cli.run([*words, "sources/01.json"]) == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert first == f"{tmp_path}/sources/01.json: 01.json is no video (stage probe)"
+    assert last == "1 tasks failed for good; --requeue tries them again"
+    assert cli.run([*words, "sources/02.json", "--requeue"]) == 2
+    assert "sources/02.json is no source of this curation" in capsys.readouterr().err
+    assert cli.run([*words, "sources/01.json", "--requeue"]) == 0
+    assert capsys.readouterr().out.startswith("1 tasks wait again")
 
 
 def test_a_copy_of_a_source_is_told_of_and_not_worked_on(tmp_path):

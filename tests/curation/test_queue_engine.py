@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pika
 import pika.exceptions
@@ -17,17 +18,20 @@ import psycopg
 import pytest
 import small_stages
 from small_stages import FINISH, PIPELINE, write_sources
+from sqlalchemy.exc import OperationalError
 
 from videosyn.core.errors import UserError
+from videosyn.curation import queue_engine
 from videosyn.curation.broker import HintBroker, Hints, check_broker, queue_name
 from videosyn.curation.config import CurationConfig
 from videosyn.curation.dead_letters import requeue
 from videosyn.curation.ledger import Ledger
 from videosyn.curation.local_engine import run_local
-from videosyn.curation.queue_engine import run_queue
+from videosyn.curation.queue_engine import _watch, run_queue
 from videosyn.curation.results import Summary
+from videosyn.curation.slots import SlotConfig
 from videosyn.curation.tasks import Task
-from videosyn.curation.worker import run_worker
+from videosyn.curation.worker import _Work, run_worker
 
 SOURCES = [
     {"spans": 3, "clips": 4, "work_s": 0.01},
@@ -94,7 +98,7 @@ class _Run:
         script = (
             "import sys; sys.path.insert(0, sys.argv[1])\n"
             "import small_stages\n"
-            "from videosyn.curation.worker import run_worker\n"
+            "from videosyn.curation.worker import _Work, run_worker\n"
             f"run_worker(sys.argv[2], sys.argv[3], pipeline=small_stages.PIPELINE, lease_s={LEASE_S}, backoff_s=0.01)\n"
         )
         words = [sys.executable, "-c", script, str(Path(small_stages.__file__).parent), self.broker, self.ledger]
@@ -244,6 +248,71 @@ def test_dead_letters_queued_again_are_taken_up(start_run, run, tmp_path, monkey
     assert [aside.stage for aside in again.summary().set_aside] == ["probe"]
     again.sources = run.sources
     again.assert_as_local(tmp_path)
+
+
+class _AwayAtFirst:
+    """A ledger whose database is away for the first question."""
+
+    def __init__(self) -> None:
+        self.num_asked = 0
+
+    def is_finished(self) -> bool:
+        self.num_asked += 1
+        if self.num_asked == 1:
+            raise OperationalError("SELECT", {}, Exception("connection refused"))
+        return True
+
+
+def test_a_worker_waits_for_a_ledger_that_is_away(caplog):
+    book = _AwayAtFirst()
+    work = _Work(book, None, None, SlotConfig(lease_s=0.01))
+    work._sweep(["shots"])
+    assert book.num_asked == 2
+    assert caplog.messages == ["the ledger is away: connection refused"]
+
+
+def test_the_heartbeat_keeps_no_lease_of_a_slot_that_is_not_at_work():
+    extended = []
+    book = SimpleNamespace(extend=lambda owners, lease_s: (extended.append(owners), work._over.set()))
+    work = _Work(book, None, None, SlotConfig(lease_s=0.01))
+    slots = [SimpleNamespace(owner="a", at_work=True), SimpleNamespace(owner="b", at_work=False)]
+    work._slots = slots
+    work._beat()
+    assert extended == [["a"]]
+
+
+def test_a_run_goes_on_with_its_own_work_folder_only(tmp_path, monkeypatch):
+    def stop(*arguments) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(queue_engine, "check_broker", lambda url: None)
+    monkeypatch.setattr(queue_engine, "_watch", stop)
+    sources = write_sources(tmp_path / "sources", SOURCES[:1])
+
+    def work_of(ledger: str, dataset: str, work: str = "") -> str:
+        book = Ledger(str(tmp_path / ledger))
+        monkeypatch.setattr(queue_engine, "Ledger", lambda url: book)
+        with pytest.raises(KeyboardInterrupt):
+            run_queue(
+                CurationConfig(), sources, tmp_path / dataset, "amqp://h", "postgresql://h/d", work, pipeline=PIPELINE
+            )
+        return book.plan().work
+
+    assert work_of("a", "out") == work_of("a", "out") == str(tmp_path / "out/.curation")
+    for dataset, work in (("out", str(tmp_path / "work")), ("other", "")):
+        with pytest.raises(UserError, match=r"left their files in .*/out/.curation, not in .*: go on with the same"):
+            work_of("a", dataset, work)
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert work_of("a", "moved") == str(tmp_path / "moved/.curation")
+    assert work_of("b", "far", "memory://work/") == work_of("b", "far", "memory://work") == "memory://work"
+    with pytest.raises(UserError, match=r"left their files in memory://work, not in .*/far/.curation"):
+        work_of("b", "far")
+
+
+def test_a_curation_whose_ledger_stays_away_says_how_to_go_on():
+    hints = Hints("amqp://nobody:none@127.0.0.1:1", "away")
+    with pytest.raises(UserError, match=r"^the ledger is away \(connection refused\): .* the same command goes on$"):
+        _watch(_AwayAtFirst(), None, hints, None, "")
 
 
 def test_a_broker_too_busy_to_greet_is_a_broker_that_is_away():

@@ -73,6 +73,15 @@ def test_units_that_grow_large_go_back_to_the_others(begin):
     assert slot._ledger.num_held() == 0
 
 
+def test_what_cannot_be_handed_in_goes_back(begin):
+    slot, _ = begin([{}, {}])
+    slot._ledger.complete = lambda *arguments: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        slot.work(["probe"])
+    assert not slot.at_work
+    assert slot._ledger.num_held() == 0
+
+
 @pytest.mark.parametrize(
     ("resources", "number"),
     [

@@ -56,6 +56,16 @@ def test_an_fsspec_url_is_a_place_like_any_other(folder):
         find_sources(["memory://empty"])
 
 
+def test_a_url_that_is_there_is_no_pattern(tmp_path):
+    for name in ("clip a.mp4", "clip [abc].mp4", "shelf [b]/deep.mp4", "shelf b/other.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    place = f"file://{tmp_path}"
+    assert find_sources([f"{place}/clip [abc].mp4"]) == [f"{place}/clip [abc].mp4"]
+    assert find_sources([f"{place}/shelf [b]"]) == [f"{place}/shelf [b]/deep.mp4"]
+    assert find_sources([f"{place}/clip [ab].mp4"]) == [f"{place}/clip a.mp4"]
+
+
 def test_the_dataset_inside_a_source_folder_is_not_a_source(folder):
     assert names(find_sources(["footage"], skip=["footage/deep"]), folder) == ["a.mkv", "b.mp4"]
 
@@ -86,3 +96,8 @@ def test_the_licence_comes_from_a_sidecar_before_the_container(tmp_path):
 def test_a_sidecar_that_says_nothing_is_no_licence(tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     assert licence_of(str(tmp_path / "a.mp4"), {"license": "MIT"}) == "MIT"
+
+
+def test_half_a_character_in_a_licence_becomes_a_question_mark(tmp_path):
+    (tmp_path / "a.json").write_text('{"license": "CC0 \\ud83d"}')
+    assert licence_of(str(tmp_path / "a.mp4")) == "CC0 ?"

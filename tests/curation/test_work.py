@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 
@@ -64,7 +66,25 @@ def test_a_remote_source_is_fetched_once_for_tasks_in_a_row(tmp_path):
     assert not first.exists()
 
 
+def test_a_remote_name_is_no_pattern(tmp_path):
+    (tmp_path / "clip a.mp4").write_bytes(b"other")
+    (tmp_path / "clip [abc].mp4").write_bytes(b"this")
+    with local_file(f"file://{tmp_path}/clip [abc].mp4") as path:
+        assert (path.name, path.read_bytes()) == ("clip [abc].mp4", b"this")
+
+
+def test_a_copy_without_room_is_no_mistake_of_the_source(monkeypatch):
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(MemoryFileSystem, "get_file", full)
+    with pytest.raises(OSError, match="No space left"), local_file("memory://far/large.mp4"):
+        pass
+
+
 def test_a_source_that_is_not_there_is_a_mistake(tmp_path):
-    for path in (tmp_path / "none.mp4", tmp_path, "memory://far/none.mp4"):
+    for path in (tmp_path / "none.mp4", tmp_path, "memory://far/none.mp4", f"file://{tmp_path}"):
         with pytest.raises(UserError, match=r"none|no file"), local_file(str(path)):
             pass

@@ -100,6 +100,14 @@ def test_an_end_needs_no_keyframe_where_no_later_packet_is_needed(cut, tmp_path)
     assert (clip.labels["written"], read(file)[0]) == ("copy", list(range(20, 33)))
 
 
+def test_a_clip_of_joined_transport_streams_is_where_the_scan_saw_it(cut, tmp_path):
+    parts = [write_footage(tmp_path / f"{length}.ts", length) for length in (60, 140)]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    clip, file = cut(path, 80, 100, num_frames=200)
+    assert (clip.labels["written"], read(file)[0]) == ("h264", list(range(20, 40)))
+
+
 @pytest.mark.parametrize(("start", "end"), [(21, 40), (7, 13), (0, 1), (59, 60)])
 def test_elsewhere_the_span_is_encoded_frame_for_frame(cut, tmp_path, start, end):
     clip, file = cut(write_footage(tmp_path / "a.mp4"), start, end, WriteConfig(stream_copy=start == 21))

@@ -69,15 +69,19 @@ def run_dead_letters(options: DeadLettersOptions) -> None:
     """Prints a line a dead task, or opens them again."""
     _check_installed("sqlalchemy")
     from videosyn.curation.dead_letters import requeue
+    from videosyn.curation.finish import absolute
     from videosyn.curation.ledger import Ledger
 
     ledger = Ledger(options.ledger or _ledger_of(options.dataset))
     try:
+        chosen = [absolute(source) for source in options.sources]
+        if unknown := sorted(set(chosen).difference(ledger.paths())):
+            raise UserError(f"{unknown[0]} is no source of this curation: name it as the list without --sources does")
         if options.requeue:
-            count = requeue(ledger, options.sources)
+            count = requeue(ledger, chosen)
             print(f"{count} tasks wait again{': the same curate command goes on' if count else ''}")
             return
-        dead = [each for each in ledger.dead() if not options.sources or each.path in options.sources]
+        dead = [each for each in ledger.dead() if not chosen or each.path in chosen]
         for each in dead:
             print(_line(each))
         print(f"{len(dead)} tasks failed for good{'; --requeue tries them again' if dead else ''}")

@@ -108,7 +108,7 @@ class DeadLettersOptions:
     requeue: bool = False
     """Opens them again; then the curation's own command goes on, or its workers do at once."""
     sources: tuple[str, ...] = ()
-    """Only those of these sources."""
+    """Only those of these sources, paths or URLs."""
 
     def check(self) -> None:
         if (self.dataset is None) == (not self.ledger):

@@ -21,7 +21,7 @@ from videosyn.curation.isolation import receive, send
 from videosyn.curation.pipeline import Step, named
 from videosyn.curation.records import Clip, Source
 from videosyn.curation.tasks import StageInfo
-from videosyn.curation.work import Work
+from videosyn.curation.work import Work, is_full
 
 
 def main() -> None:
@@ -66,7 +66,10 @@ class Stages:
         return "ok", (tuple(infos), 0.0)
 
     def run(self, name: str, given: Any, replies: BinaryIO) -> tuple[str, Any]:
-        """("ok", (value, seconds)), or "error", "memory" or "unusable" with one line."""
+        """("ok", (value, seconds)), or "error", "memory" or "unusable" with one line.
+
+        A disk without room is nothing of the unit's: "unusable".
+        """
         if name not in self._ready:
             send(replies, ("setup", ""))
             problem = ""
@@ -78,7 +81,7 @@ class Stages:
                 problem = one_line(error)
             send(replies, ("ready", ""))
             if problem:
-                return "unusable", problem
+                return "unusable", f"cannot start: {problem}"
         begin = time.perf_counter()
         try:
             value = self._process(name, given)
@@ -86,6 +89,8 @@ class Stages:
             return "memory", "MemoryError: it needs more memory than there is"
         except Exception as error:
             traceback.print_exc()
+            if is_full(error):
+                return "unusable", f"cannot write: {one_line(error)}; make room, and the same command goes on"
             return "error", one_line(error)
         return "ok", (value, time.perf_counter() - begin)
 

@@ -1,6 +1,7 @@
 """A source's scan -> its clips: one shot each, long shots divided evenly, kept frames attached. Next: `pipeline.py`.
 
-Black and damaged frames belong to no clip. A shot too short for one is a rejected clip, so that the report counts it.
+Black and damaged frames belong to no clip. A shot too short for one is a rejected clip, so that the report counts it;
+so is a single frame that is shown longer than a clip may last, as where a recording paused.
 """
 
 from __future__ import annotations
@@ -62,7 +63,10 @@ def clips_of(scan: Scan, source_id: str, config: ShotsConfig) -> list[Clip]:
     for shot_start, shot_end in _shots(scan):
         wanted = wanted_frames(times_s, shot_start, shot_end, config)
         frames = [kept[index] for index in wanted if index in kept]
-        for start, end in _divided(times_s, shot_start, shot_end, config.max_seconds):
+        pieces = _between_gaps(times_s, shot_start, shot_end, config.max_seconds)
+        for start, end in itertools.chain.from_iterable(
+            _divided(times_s, *piece, config.max_seconds) for piece in pieces
+        ):
             start_s, end_s = float(times_s[start]), float(times_s[end])
             clip = Clip(
                 id=clip_id(source_id, start, end),
@@ -74,11 +78,18 @@ def clips_of(scan: Scan, source_id: str, config: ShotsConfig) -> list[Clip]:
                 frames=_picked(frames, start, end, start_s, end_s, config.frames_per_clip),
                 labels=dict(labels),
             )
-            if clip.duration_s < config.min_seconds - ROUNDING_S:
-                reason = f"{clip.duration_s:.2f} s is under shots.min_seconds {config.min_seconds:g}"
+            if reason := _wrong_length(clip, config):
                 clip = replace(rejected(clip, "shots", reason), frames=())  # they were kept only here and there
             clips.append(clip)
     return clips
+
+
+def _wrong_length(clip: Clip, config: ShotsConfig) -> str:
+    if clip.duration_s < config.min_seconds - ROUNDING_S:
+        return f"{clip.duration_s:.2f} s is under shots.min_seconds {config.min_seconds:g}"
+    if clip.num_frames == 1 and clip.duration_s > config.max_seconds + ROUNDING_S:
+        return f"one frame is shown for {clip.duration_s:.2f} s, over shots.max_seconds {config.max_seconds:g}"
+    return ""
 
 
 def _shots(scan: Scan) -> Iterator[tuple[int, int]]:
@@ -100,10 +111,21 @@ def _runs(mask) -> list[tuple[int, int]]:
     return list(zip(steps[::2].tolist(), steps[1::2].tolist()))
 
 
+def _between_gaps(times_s, start: int, end: int, max_seconds: float) -> Iterator[tuple[int, int]]:
+    """Pieces without a frame that is shown longer than `max_seconds`; such a frame is a piece of its own."""
+    import numpy as np
+
+    held = start + np.flatnonzero(np.diff(times_s[start : end + 1]) > max_seconds + ROUNDING_S)
+    return itertools.pairwise(sorted({start, end, *held.tolist(), *(held + 1).tolist()}))
+
+
 def _divided(times_s, start: int, end: int, max_seconds: float) -> Iterator[tuple[int, int]]:
     """A span in the fewest equal parts that are not longer than `max_seconds`; borders are whole frames."""
     import numpy as np
 
+    if end - start == 1:
+        yield start, end
+        return
     start_s, end_s = float(times_s[start]), float(times_s[end])
     num_parts = max(1, math.ceil((end_s - start_s) / max_seconds - ROUNDING_S))
     while True:

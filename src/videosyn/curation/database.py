@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.event import listens_for
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.pool import StaticPool
 
 from videosyn.core.errors import UserError
@@ -102,8 +103,7 @@ class Database:
                 with self.transaction() as connection:
                     return action(connection)
             except DBAPIError as error:
-                passing = isinstance(error, OperationalError) or error.connection_invalidated
-                if not passing or time.monotonic() > deadline:
+                if not is_away(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(pause_s)
                 pause_s = min(2.0, 2 * pause_s)
@@ -150,6 +150,12 @@ def _postgresql(url: str) -> sa.Engine:
         return sa.create_engine(f"postgresql+psycopg://{rest}", pool_pre_ping=True, pool_size=5, max_overflow=20)
     except (SQLAlchemyError, ValueError) as error:
         raise UserError(f"the ledger's URL {without_password(url)} cannot be read: {first_line(error)}") from error
+
+
+def is_away(error: SQLAlchemyError) -> bool:
+    """Whether it says that the database is out of reach or busy, not that a statement is wrong."""
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    return lost or isinstance(error, OperationalError | NoFreeConnection)
 
 
 def first_line(error: Exception) -> str:

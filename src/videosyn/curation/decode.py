@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ LONGER_SIDE_PX = 256
 """Small pictures are at most this long, as PySceneDetect's are."""
 _SEEK_SLACK_S = 1.0
 """Decoding begins at a keyframe at least this long before the first frame wanted."""
+_RESTART_S = 1.0
+"""Timestamps that fall by more than this start again; by less, one of them is wrong."""
 
 _SUBSAMPLED = {  # pixel format -> (bytes a sample, halvings of chroma down, halvings of chroma across)
     "yuv420p": (1, 1, 1),
@@ -63,23 +65,27 @@ class Decoded:
 class SpanReader:
     """Iterates over the frames with a time in [start_s, end_s), and up to `margin` frames before and after them.
 
-    Packets that cannot be decoded are passed over.
+    Packets that cannot be decoded are passed over. Where timestamps start again, as in transport streams that were
+    joined, times go on from the frame before; no seek finds such a time, so the file is read from its beginning.
     """
 
     def __init__(self, path: str | Path, fps: float, start_s: float, end_s: float, margin: int) -> None:
         self.path, self.start_s, self.end_s, self.margin = path, start_s, end_s, margin
         self.frame_s = 1 / fps if fps > 0 else 0.04
         self._errors: list[str] = []
+        self._restarts = False
 
     @property
     def warnings(self) -> list[str]:
-        """What was wrong so far: no line or one, the same for every span that it is true of."""
-        return [f"damaged: not all of it decodes ({self._errors[0]})"] if self._errors else []
+        """What was wrong so far: a line a kind, the same for every span that it is true of."""
+        damaged = [f"damaged: not all of it decodes ({self._errors[0]})"] if self._errors else []
+        return damaged + ["joined: its timestamps start again, so times are counted on"] * self._restarts
 
     def __iter__(self) -> Iterator[Decoded]:
         back_s = _SEEK_SLACK_S + self.margin * self.frame_s
+        self._restarts = restarts(self.path)
         while True:
-            from_s = self.start_s - back_s
+            from_s = -math.inf if self._restarts else self.start_s - back_s
             self._errors = []
             frames = self._timed(from_s)
             before: deque[tuple[float, bool, Any]] = deque(maxlen=self.margin)
@@ -123,14 +129,19 @@ class SpanReader:
                 except av.error.FFmpegError:
                     container.seek(start, stream=stream, backward=True)
             errors = self._errors
-            last_s, num_errors, damaged = -math.inf, 0, False
+            last_s, offset_s, num_errors, damaged = -math.inf, 0.0, 0, False
             for frame in decoded(container, stream, errors, sought=from_s > 0):
                 damaged = len(errors) > num_errors or (damaged and not frame.key_frame)
                 num_errors = len(errors)
                 if frame.pts is None:
                     time_s = last_s + self.frame_s if last_s > -math.inf else 0.0
                 else:
-                    time_s = (frame.pts - start) * time_base
+                    told_s = (frame.pts - start) * time_base
+                    if told_s >= last_s:  # also where single timestamps were wrong
+                        offset_s = 0.0
+                    elif self._restarts and told_s + offset_s < last_s - _RESTART_S:
+                        offset_s = last_s + self.frame_s - told_s
+                    time_s = told_s + offset_s
                 last_s = max(time_s, last_s)
                 yield last_s, damaged, frame
 
@@ -163,6 +174,35 @@ def decoded(container: Any, stream: Any, errors: list[str], sought: bool = False
             if frame.is_corrupt:
                 errors.append("corrupt frame")
             yield frame
+
+
+def restarts(path: str | Path) -> bool:
+    """Whether the timestamps of a video stream start again on the way. All packets of such a format are looked at."""
+    status = Path(path).stat()
+    return _restarts(str(path), status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _restarts(path: str, size_bytes: int, mtime_ns: int) -> bool:
+    import av.error
+    from av.format import Flags
+
+    last_s = -math.inf
+    with open_video(path) as container:
+        if not container.format.flags & Flags.ts_discont.value:
+            return False
+        try:
+            for packet in demuxed(container, container.streams.video[0]):
+                ticks = packet.pts if packet.dts is None else packet.dts
+                if ticks is None or not packet.time_base:
+                    continue
+                time_s = float(ticks * packet.time_base)
+                if time_s < last_s - _RESTART_S:
+                    return True
+                last_s = max(last_s, time_s)
+        except av.error.FFmpegError:
+            pass  # truncated: what came so far counts
+    return False
 
 
 def demuxed(container: Any, stream: Any) -> Iterator[Any]:

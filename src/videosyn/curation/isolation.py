@@ -31,7 +31,7 @@ _START = "from videosyn.curation.child import main; main()"
 
 
 class StageUnusable(UserError):
-    """A stage cannot start at all, whatever the unit: the run must not blame its sources."""
+    """A stage cannot start or write at all, whatever the unit: the run must not blame its sources."""
 
 
 class ChildLost(Exception):
@@ -71,14 +71,14 @@ class Child:
         """(what the stage made of `given`, seconds in its code).
 
         Raises ChildLost when the child crashed or `limit_s` is over, StageFailed for an error of the stage's own, and
-        StageUnusable where its `setup` fails.
+        StageUnusable where its `setup` fails or a disk is full.
         """
         kind, value = self._ask(("run", stage, given), limit_s)
         if kind == "ok":
             return value
         if kind == "unusable":
             self.end()
-            raise StageUnusable(f"stage {stage} cannot start: {value}")
+            raise StageUnusable(f"stage {stage} {value}")
         if kind == "memory":
             self.end()
         raise StageFailed(value)

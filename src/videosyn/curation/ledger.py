@@ -43,11 +43,13 @@ class Ledger(Readings):
     def __init__(self, where: str) -> None:
         super().__init__(Database(where))
 
-    def begin(self, plan: Plan, paths: Sequence[str]) -> None:
+    def begin(self, plan: Plan, paths: Sequence[str], may_move: bool = True) -> None:
         """Stores a new dataset and its first tasks, or continues the stored one.
 
-        `paths` may be empty to continue. Raises UserError where the ledger holds another dataset, naming the first
-        difference, where a new dataset would have no sources, and for a file name that no table can hold.
+        `paths` may be empty to continue. `may_move`: what its stages left in the stored work folder is now in the
+        plan's. Raises UserError where the ledger holds another dataset, naming the first difference, where its work
+        folder is another and may not be, where a new dataset would have no sources, and for a file name that no table
+        can hold.
         """
         paths = sorted(set(paths))
         for path in paths:
@@ -64,6 +66,11 @@ class Ledger(Readings):
                     raise UserError(
                         f"{self.database.shown} holds another dataset: {difference}; go back to that, "
                         "or choose another output folder and ledger"
+                    )
+                if row.work != plan.work and not may_move:
+                    raise UserError(
+                        f"this run's stages left their files in {row.work}, not in {plan.work}: "
+                        f"go on with the same --output and --work as before, or give --work {row.work}"
                     )
                 changed = {"config": json.dumps(config), "stages": json.dumps(stages), "work": plan.work}
                 connection.execute(sa.update(dataset).values(changed))

@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from videosyn.core.config import read_json, write_json
 from videosyn.core.errors import UserError
 from videosyn.core.files import atomic_file
 from videosyn.curation.broker import Hints, check_broker
 from videosyn.curation.config import CurationConfig
-from videosyn.curation.database import without_password
+from videosyn.curation.database import first_line, is_away, without_password
 from videosyn.curation.finish import absolute, describe, finish, place_for, raise_if_stuck, summary
 from videosyn.curation.ledger import Ledger
 from videosyn.curation.pipeline import FINISH, PIPELINE, Step
@@ -24,7 +26,7 @@ from videosyn.curation.tasks import Plan
 from videosyn.curation.work import Work, is_url
 
 MARK = "queue.json"
-"""In DATASET/.curation: which dataset of a PostgreSQL ledger this folder is for."""
+"""In DATASET/.curation: which dataset of a PostgreSQL ledger this folder is for, and its --work if elsewhere."""
 LOOK_S = 0.5
 SWEEP_S = 2.0
 
@@ -44,18 +46,21 @@ def run_queue(
 
     `broker` and `ledger`: amqp:// and postgresql:// URLs. `work`: where stages leave files, a folder that all workers
     see or an fsspec URL; empty: DATASET/.curation. Raises UserError as `run_local` does, and where broker or ledger
-    cannot be reached.
+    cannot be reached, or the run that it is to go on with has its work elsewhere.
     """
     begin = time.monotonic()
     if not is_url(ledger):
         raise UserError(f"workers on many machines share a PostgreSQL ledger, got {ledger}: give a postgresql:// URL")
     check_broker(broker)
     place_for(dataset, ".curation")
-    plan = describe(pipeline, config, absolute(work) if work else str(dataset.absolute() / ".curation"))
+    place = absolute(work).rstrip("/") if work else str(dataset.absolute() / ".curation")
+    plan = describe(pipeline, config, place)
+    mark = dataset / ".curation" / MARK
     book = Ledger(ledger)
     try:
-        book.begin(plan, [absolute(source) for source in sources])
-        _mark(dataset / ".curation" / MARK, book, ledger)
+        may_move = not work and _has_work(mark, book)  # the whole folder was moved
+        book.begin(plan, [absolute(source) for source in sources], may_move)
+        _mark(mark, book, ledger, work)
         _watch(book, plan, Hints(broker, book.dataset_id()), progress, _how_to_help(broker, ledger))
         raise_if_stuck(book, plan)
         finish(book, dataset, Work(plan.work), at_end)
@@ -67,7 +72,10 @@ def run_queue(
 def _watch(
     book: Ledger, plan: Plan, hints: Hints, progress: Callable[[Progress], None] | None, how_to_help: str
 ) -> None:
-    """Until no task is left: opens barriers, hints at what nobody has taken up, shows how far it is."""
+    """Until no task is left: opens barriers, hints at what nobody has taken up, shows how far it is.
+
+    Raises UserError where the ledger stays away.
+    """
     next_sweep = next_look = 0.0
     try:
         while not book.is_finished():
@@ -83,11 +91,23 @@ def _watch(
         if progress is not None:
             progress(book.progress())
         hints.remove_unread(plan.names())
+    except SQLAlchemyError as error:
+        if not is_away(error):
+            raise
+        raise UserError(
+            f"the ledger is away ({first_line(error)}): when it is back, the same command goes on"
+        ) from error
     finally:
         hints.close()
 
 
-def _mark(path: Path, book: Ledger, ledger: str) -> None:
+def _has_work(path: Path, book: Ledger) -> bool:
+    """Whether the output folder also is the work folder of the ledger's dataset."""
+    mark = read_json(path) if path.exists() else {}
+    return mark.get("dataset") == book.dataset_id() and not mark.get("work")
+
+
+def _mark(path: Path, book: Ledger, ledger: str, work: str) -> None:
     """Notes in the output folder which dataset it is for. Raises UserError where it is another."""
     name = book.dataset_id()
     if path.exists():
@@ -100,7 +120,7 @@ def _mark(path: Path, book: Ledger, ledger: str) -> None:
         raise UserError(f"{path.parent.parent} is for a run of the local engine: choose another folder")
     else:
         with atomic_file(path) as hidden:
-            write_json({"dataset": name, "ledger": without_password(ledger)}, hidden)
+            write_json({"dataset": name, "ledger": without_password(ledger), "work": work}, hidden)
 
 
 def _how_to_help(broker: str, ledger: str) -> str:

@@ -13,6 +13,7 @@ one without times covers all of it, and stands back behind one that covers at le
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,6 +120,7 @@ def _of_row(row: dict[str, Any], where: str) -> TimedCaption | None:
         start_s, end_s = (None if row.get(key) is None else float(row[key]) for key in ("start_s", "end_s"))
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: start_s and end_s must be seconds ({error})") from error
+    text = text.encode(errors="replace").decode()  # JSON may hold halves of characters, which no table takes
     return TimedCaption(text.strip(), start_s, end_s)
 
 
@@ -127,3 +129,7 @@ def _read(folder: str, name: str) -> str | None:
         return Work(folder).read(name).decode("utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # with its suffix, where the source's own just fits
+            return None
+        raise

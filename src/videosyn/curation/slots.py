@@ -41,6 +41,8 @@ class Slot:
 
     def __init__(self, ledger: Ledger, plan: Plan, owner: str, config: SlotConfig) -> None:
         self.owner = owner
+        self.at_work = False
+        """Whether it may hold claims. Those of a slot that could not give them back end with their lease."""
         self._ledger, self._plan, self._config = ledger, plan, config
         self._child = Child(ChildSetup(plan.stages, plan.config, plan.work, config.threads, config.log))
         self._unit_s: dict[str, float] = {}
@@ -49,15 +51,19 @@ class Slot:
     def work(self, stages: Iterable[str]) -> list[Task] | None:
         """Does a batch of the first of `stages` that has any; returns the tasks that are new, None if there was none.
 
-        Raises StageUnusable where a stage cannot start; its tasks go back without an attempt.
+        Raises StageUnusable where a stage cannot start or write; its tasks go back without an attempt.
         """
-        for stage in stages:
-            if self._stopping.is_set():
-                return None
-            limit = self._batch(stage)
-            if claims := self._ledger.claim(self._plan, stage, self.owner, limit, self._config.lease_s):
-                return self._do(claims)
-        return None
+        self.at_work = True
+        try:
+            for stage in stages:
+                if self._stopping.is_set():
+                    return None
+                limit = self._batch(stage)
+                if claims := self._ledger.claim(self._plan, stage, self.owner, limit, self._config.lease_s):
+                    return self._do(claims)
+            return None
+        finally:
+            self.at_work = False
 
     def stop(self) -> None:
         """From any thread: ends the unit under way, which goes back without an attempt."""
@@ -89,8 +95,10 @@ class Slot:
                 if now - begin > 4 * BATCH_S or self._stopping.is_set():  # slower than thought: the rest goes back
                     break
         finally:
-            added += self._hand_in(outcomes)
-            self._ledger.release(self.owner)
+            try:
+                added += self._hand_in(outcomes)
+            finally:
+                self._ledger.release(self.owner)
         return added
 
     def _one(self, claim: Claim) -> Outcome | None:

@@ -104,10 +104,10 @@ def may_be_video(name: str) -> bool:
 def _expand_url(url: str) -> list[str]:
     try:
         filesystem, path = _filesystem(url)
-        if glob.has_magic(path):
-            inside = [match for match in filesystem.glob(path) if filesystem.isfile(match) and may_be_video(match)]
-        elif filesystem.isfile(path):
+        if filesystem.isfile(path):  # before patterns: names may hold [ ] and *
             return [filesystem.unstrip_protocol(path)]
+        if glob.has_magic(path) and not filesystem.isdir(path):
+            inside = [match for match in filesystem.glob(path) if filesystem.isfile(match) and may_be_video(match)]
         else:
             inside = [match for match in filesystem.find(path) if may_be_video(match)]
             inside = [match for match in inside if "/." not in match[len(path) :]]
@@ -162,4 +162,5 @@ def _licence_key(text: str) -> str:
     if not isinstance(mapping, dict):
         return ""
     values = (mapping.get(key) for key in ("license", "licence"))
-    return next((" ".join(value.split()) for value in values if isinstance(value, str) and value.strip()), "")
+    line = next((" ".join(value.split()) for value in values if isinstance(value, str) and value.strip()), "")
+    return line.encode(errors="replace").decode()  # JSON may hold halves of characters, which no table takes

@@ -9,6 +9,7 @@ Arrays are .npz without pickles. fsspec is imported only for URLs. Next: `stages
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 def is_url(path: str) -> bool:
     """Whether `path` is an fsspec URL, not a local path."""
     return "://" in path
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether it says that a disk takes no more, whatever was to be written."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class Work:
@@ -110,7 +116,7 @@ def local_file(path: str) -> Iterator[Path]:
     """A local path with the content of `path`; an fsspec URL is copied to a temporary folder first.
 
     The last copy stays until another URL is asked for: tasks of one source often come one after the other. Raises
-    UserError where there is nothing.
+    UserError where there is nothing, OSError where the copy has no room.
     """
     if not is_url(path):
         if not Path(path).is_file():
@@ -124,12 +130,21 @@ def local_file(path: str) -> Iterator[Path]:
 @lru_cache(maxsize=1)
 def _fetched(url: str) -> TemporaryDirectory[str]:
     """A folder with a copy of `url`, removed when nobody refers to it."""
+    from fsspec.core import url_to_fs
+
     folder = TemporaryDirectory(prefix="videosyn-", ignore_cleanup_errors=True)
+    copy = Path(folder.name, _base_name(url))
     try:
-        _filesystem(url).get(url, str(Path(folder.name, _base_name(url))))
+        filesystem, path = url_to_fs(url)
+        filesystem.get_file(path, str(copy))  # `get` would take [ ] and * in a name for a pattern
     except OSError as error:
         folder.cleanup()
+        if is_full(error):
+            raise
         raise UserError(f"cannot read {url}: {error}") from error
+    if not copy.is_file():
+        folder.cleanup()
+        raise UserError(f"{url} is no file: give a video")
     return folder
 
 

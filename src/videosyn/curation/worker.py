@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from videosyn.core.errors import UserError
 from videosyn.curation.broker import ACTOR, HintBroker, Hints, check_broker, queue_name
-from videosyn.curation.database import first_line
+from videosyn.curation.database import first_line, is_away
 from videosyn.curation.finish import describe
 from videosyn.curation.ledger import Ledger
 from videosyn.curation.pipeline import PIPELINE, Step, choose
@@ -126,7 +126,7 @@ class _Work:
         while not self._over.is_set():
             try:
                 added = self._slot().work((stage,))
-            except UserError as problem:  # the stage cannot start here
+            except UserError as problem:  # the stage cannot start or write here
                 self._problem = self._problem or problem
                 self._over.set()
                 return
@@ -152,16 +152,22 @@ class _Work:
         """The heartbeat. A database that is away is retried; leases that end meanwhile are others' to take."""
         while not self._over.wait(self._config.lease_s / 4):
             with contextlib.suppress(SQLAlchemyError):
-                self._book.extend([slot.owner for slot in self._slots], self._config.lease_s)
+                self._book.extend([slot.owner for slot in self._slots if slot.at_work], self._config.lease_s)
 
     def _sweep(self, stages: Sequence[str]) -> None:
-        """Until the dataset is finished: opens barriers and hints at what this worker's stages have to do."""
+        """Until the dataset is finished: opens barriers and hints at what this worker's stages have to do. A database
+        that is away is waited for."""
         while not self._over.is_set():
-            if self._book.is_finished():
-                return
-            self._hints.send(self._book.open_barriers(self._plan))
-            ready = self._book.open_stages()
-            self._hints.top_up({stage: ready[stage] for stage in stages if stage in ready})
+            try:
+                if self._book.is_finished():
+                    return
+                self._hints.send(self._book.open_barriers(self._plan))
+                ready = self._book.open_stages()
+                self._hints.top_up({stage: ready[stage] for stage in stages if stage in ready})
+            except SQLAlchemyError as error:
+                if not is_away(error):
+                    raise
+                logging.getLogger(__name__).warning("the ledger is away: %s", first_line(error))
             self._over.wait(min(SWEEP_S, self._config.lease_s / 2))
 
 

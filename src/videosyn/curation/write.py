@@ -67,9 +67,13 @@ def copy_packets(path: Path, source: Source, clip: Clip, target: Path) -> bool:
     """
     import av.error
 
+    from videosyn.curation.decode import restarts
+
     if source.codec not in COPIED_CODECS or source.rotation_deg:
         return False
     try:
+        if restarts(path):
+            return False
         packets = list(_span_packets(path, clip))
         if len(packets) != clip.num_frames:
             return False
