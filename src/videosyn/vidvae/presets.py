@@ -30,7 +30,7 @@ NANO = VidVAEConfig(
     zero_residuals=True,
     logvar_bias=-5.0,
 )
-"""The shipped one, for CPUs: 16 latent channels, 4x8x8."""
+"""What examples/train_nano.sh trains, for CPUs: 16 latent channels, 4x8x8. (The shipped one has its own config.)"""
 
 TINY = VidVAEConfig(
     latent_channels=4,
