@@ -17,16 +17,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import statistics
 import time
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from measuring import KnownFeatures, Measuring
 from peak import Peak
 
-from videosyn.core.runtime import pick_device, pick_dtype
 from videosyn.core.video_file import write_video
 from videosyn.diffusion.flow import FlowMatching
 from videosyn.sampling.duration import predicted_duration
@@ -34,7 +33,6 @@ from videosyn.sampling.fitting import footprint
 from videosyn.sampling.memory_mode import Memory
 from videosyn.sampling.model_index import Defaults
 from videosyn.sampling.pipeline import VideoSynPipeline
-from videosyn.text.features import TextFeatures
 from videosyn.vdit import presets as vdit_presets
 from videosyn.vdit.cost import attention_operations, product_operations
 from videosyn.vdit.model import VDiT
@@ -48,36 +46,11 @@ PARTS = ("rate", "text", "film", "memory")
 PROMPT = "a ship in a storm"
 
 
-class KnownFeatures:
-    """A text encoder that reads every prompt as the same features of so many tokens: T5 is measured apart."""
-
-    def __init__(self, width: int, device: torch.device, dtype: torch.dtype) -> None:
-        self.features = torch.randn(1, PROMPT_TOKENS, width).to(device, dtype)
-
-    def encode(self, prompts: Any, max_tokens: int | None = None) -> TextFeatures:
-        return self.null(len(prompts))
-
-    def null(self, batch: int) -> TextFeatures:
-        return TextFeatures(self.features.expand(batch, -1, -1), torch.ones(batch, PROMPT_TOKENS, dtype=torch.bool))
-
-
-class Run:
+class Run(Measuring):
     def __init__(self, options: argparse.Namespace) -> None:
-        self.options, self.out = options, Path(options.out)
-        self.out.mkdir(parents=True, exist_ok=True)
-        self.device = pick_device(options.device)
-        self.dtype = pick_dtype(options.dtype, self.device)
+        super().__init__(options.out, "film.json", options.device, options.dtype)
+        self.options = options
         self.size = tuple(map(int, options.size.split("x")))
-        self.found: dict[str, Any] = {}
-        if (self.out / "film.json").is_file():
-            self.found = json.loads((self.out / "film.json").read_text())
-
-    def say(self, name: str, **values: float | str) -> None:
-        """Prints a result and keeps it."""
-        self.found[name] = values
-        (self.out / "film.json").write_text(json.dumps(self.found, indent=1))
-        told = (f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items())
-        print(f"{name}: {', '.join(told)}", flush=True)
 
     def models(self) -> tuple[VidVAE, VDiT]:
         """On the device, made there: random numbers of a CPU would take minutes."""
@@ -93,31 +66,12 @@ class Run:
 
     def pipeline(self) -> VideoSynPipeline:
         vae, vdit = self.models()
-        text: Any = KnownFeatures(vdit.config.text_width, self.device, self.dtype)
+        text: Any = KnownFeatures(vdit.config.text_width, PROMPT_TOKENS, self.device, self.dtype)
         defaults = Defaults(height=self.size[0], width=self.size[1], num_steps=self.options.steps, guidance=6.0)
         pipeline = VideoSynPipeline(vae, vdit, text, FlowMatching(), defaults)
         if self.options.compile:
             pipeline.compile()
         return pipeline
-
-    def seconds(self, function: Any) -> float:
-        self.wait()
-        begin = time.perf_counter()
-        function()
-        self.wait()
-        return time.perf_counter() - begin
-
-    def wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-    def rate(self) -> None:
-        side = 8192 if self.device.type == "cuda" else 1024
-        a, b = (torch.randn(side, side, device=self.device).to(self.dtype) for _ in range(2))
-        a @ b
-        seconds = statistics.median(self.seconds(lambda: a @ b) for _ in range(9))
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
-        self.say("rate", teraflops=2 * side**3 / seconds / 1e12, device=name, dtype=str(self.dtype), side=side)
 
     def text(self) -> None:
         watched = Peak(self.device)
@@ -142,7 +96,6 @@ class Run:
 
     def film(self) -> None:
         pipeline, options = self.pipeline(), self.options
-        rate = self.found.get("rate", {}).get("teraflops")
         pipeline(PROMPT, num_frames=5, height=64, width=64, num_steps=1)  # kernels are chosen, memory is taken
         for num_frames in options.frames:
             name = f"film {num_frames}x{options.size}"
@@ -187,7 +140,7 @@ class Run:
                 predicted_denoising_gb=footprint(pipeline).denoising_bytes(1, num_frames, *self.size) / 1e9,
                 predicted_decoding_gb=footprint(pipeline).decoding_bytes(1, num_frames, *self.size) / 1e9,
                 teraflops=flops / one / 1e12,
-                **({"share_of_rate": flops / one / 1e12 / rate} if rate else {}),
+                **self.share_of_rate(flops / one / 1e12),
             )
 
     def memory(self) -> None:

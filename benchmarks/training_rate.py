@@ -18,24 +18,21 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import KnownFeatures, Measuring
 from peak import Peak
 
-from videosyn.core.runtime import pick_device, pick_dtype
 from videosyn.dataset.batches import WHOLE, LatentBatch, Share
 from videosyn.dataset.buckets import Bucket, parse_buckets
 from videosyn.diffusion.flow import FlowMatching
 from videosyn.sampling.pipeline import VideoSynPipeline
-from videosyn.text.features import TextFeatures
 from videosyn.training.blocks import blocks_of, compile_blocks, recompute
 from videosyn.training.dit_step import DiTStep, latent_size
 from videosyn.training.dry_run import memory_here
@@ -56,20 +53,6 @@ TEXT_TOKENS = 250
 """Of T5 in a batch whose longest caption fills them."""
 
 
-class KnownFeatures:
-    """A frozen text encoder whose features were computed before: the same for every caption."""
-
-    def __init__(self, width: int, device: torch.device, dtype: torch.dtype) -> None:
-        self.features = torch.randn(1, TEXT_TOKENS, width).to(device, dtype)
-
-    def encode(self, prompts: Sequence[str], max_tokens: int | None = None) -> TextFeatures:
-        return self.null(len(prompts))
-
-    def null(self, batch: int) -> TextFeatures:
-        features = self.features.expand(batch, -1, -1)
-        return TextFeatures(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device))
-
-
 class Noise:
     """Batches of latents that cost nothing to make."""
 
@@ -82,49 +65,19 @@ class Noise:
         return LatentBatch(self.bucket.name, step, self.bucket.frames, seeds, captions, self.latents, whole=size)
 
 
-class Bench:
+class Bench(Measuring):
     def __init__(self, options: argparse.Namespace) -> None:
-        self.options, self.out = options, Path(options.out)
-        self.out.mkdir(parents=True, exist_ok=True)
-        self.device = pick_device(options.device)
-        self.dtype = pick_dtype(options.dtype, self.device)
+        super().__init__(options.out, "training.json", options.device, options.dtype)
+        self.options = options
         self.config = PRESETS[options.model]
         self.buckets = parse_buckets(options.buckets)
         self.vae_config = VAES[options.model]
-        self.found: dict[str, Any] = {}
-        if (self.out / "training.json").is_file():
-            self.found = json.loads((self.out / "training.json").read_text())
-
-    def say(self, name: str, **values: float | str | bool) -> None:
-        self.found[name] = values
-        (self.out / "training.json").write_text(json.dumps(self.found, indent=1))
-        told = (f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items())
-        print(f"{name}: {', '.join(told)}", flush=True)
-
-    def seconds(self, function: Any) -> float:
-        self.wait()
-        begin = time.perf_counter()
-        function()
-        self.wait()
-        return time.perf_counter() - begin
-
-    def wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
     def forget(self) -> None:
         """What the last model held is free again, before what is free is asked for."""
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-    def rate(self) -> None:
-        side = 8192 if self.device.type == "cuda" else 1024
-        a, b = (torch.randn(side, side, device=self.device).to(self.dtype) for _ in range(2))
-        a @ b
-        seconds = statistics.median(self.seconds(lambda: a @ b) for _ in range(9))
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
-        self.say("rate", teraflops=2 * side**3 / seconds / 1e12, device=name, dtype=str(self.dtype), side=side)
 
     def step(self) -> None:
         for bucket in self.buckets:
@@ -137,7 +90,6 @@ class Bench:
                 one = statistics.median(self.seconds(act) for _ in range(self.options.rounds))
                 peak = watched.all_bytes
             flops, tokens = self.operations(bucket, batch)
-            rate = self.found.get("rate", {}).get("teraflops")
             self.say(
                 f"step {bucket.name}",
                 batch=batch,
@@ -149,7 +101,7 @@ class Bench:
                 checkpointing=self.options.checkpointing,
                 compiled=self.options.compile,
                 teraflops=flops / one / 1e12,
-                **({"share_of_rate": flops / one / 1e12 / rate} if rate else {}),
+                **self.share_of_rate(flops / one / 1e12),
             )
 
     def batch(self) -> None:
@@ -216,7 +168,7 @@ class Bench:
                 compile_blocks(blocks)
             if self.options.checkpointing:
                 recompute(blocks)
-            text: Any = KnownFeatures(self.config.text_width, self.device, self.dtype)
+            text: Any = KnownFeatures(self.config.text_width, TEXT_TOKENS, self.device, self.dtype)
             with torch.device("meta"):  # its sizes alone are asked for
                 vae = VidVAE(self.vae_config)
             pipeline = VideoSynPipeline(vae, vdit, text, FlowMatching())
