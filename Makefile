@@ -31,7 +31,8 @@ bench: .venv/.dev
 	@for file in sampling_overhead startup serve_startup vae_speed cost_model evaluation_memory \
 	  "curation_speed --minutes 60" "curation_cuts $(if $(FOOTAGE),--footage $(FOOTAGE))" "curation_text $(FOOTAGE)" \
 	  curation_table curation_kills "serve_load --seconds 60" "paper_size_vae --rounds 1" "paper_size_vdit --depth 4" \
-	  "sampling_quality --prompts 6 --batch 2 --unjudged" predicted_memory captioner; do \
+	  "sampling_quality --prompts 6 --batch 2 --unjudged" predicted_memory captioner \
+	  "training_rate --model tiny --buckets 17x64x64 --largest 16" "paper_size_film --model tiny --size 64x96 --frames 9 --steps 2"; do \
 	  set -- $$file; echo "== benchmarks/$$*"; name=$$1; shift; \
 	  $(BIN)/python "benchmarks/$$name.py" "$$@" || exit 1; done
 
