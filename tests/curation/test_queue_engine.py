@@ -304,8 +304,8 @@ def test_a_run_goes_on_with_its_own_work_folder_only(tmp_path, monkeypatch):
             work_of("a", dataset, work)
     (tmp_path / "out").rename(tmp_path / "moved")
     assert work_of("a", "moved") == str(tmp_path / "moved/.curation")
-    assert work_of("b", "far", "memory://work/") == work_of("b", "far", "memory://work") == "memory://work"
-    with pytest.raises(UserError, match=r"left their files in memory://work, not in .*/far/.curation"):
+    assert work_of("b", "far", "memory://bucket/") == work_of("b", "far", "memory://bucket") == "memory://bucket"
+    with pytest.raises(UserError, match=r"left their files in memory://bucket, not in .*/far/.curation"):
         work_of("b", "far")
 
 

@@ -14,7 +14,8 @@ from videosyn.app.cli import run
 from videosyn.core.errors import UserError
 from videosyn.core.video_file import read_metadata, read_video
 from videosyn.evaluation.sources import open_any_vae, reconstruct
-from videosyn.sampling.foreign import ForeignPipeline, ForeignVae, open_foreign_vae, open_pipeline
+from videosyn.sampling.foreign import ForeignPipeline, open_pipeline
+from videosyn.sampling.foreign_vae import ForeignVae, open_foreign_vae
 from videosyn.sampling.pipeline import VideoSynPipeline
 
 SIZE = {"num_frames": 9, "height": 32, "width": 32}

@@ -28,7 +28,7 @@ from videosyn.evaluation.perceptual import Lpips
 from videosyn.evaluation.reconstruction_page import Measured, document_of
 from videosyn.evaluation.sources import check_same_shape, open_any_vae
 from videosyn.evaluation.temporal import meeting_steps, motion_kept, psnr_by_place, temporal_error
-from videosyn.sampling.foreign import ForeignVae
+from videosyn.sampling.foreign_vae import ForeignVae
 from videosyn.sampling.pipeline import to_frames
 from videosyn.vidvae.divide import DivideAndMerge, borders, decode_divided, encode_divided
 from videosyn.vidvae.model import VidVAE

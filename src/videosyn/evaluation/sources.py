@@ -21,7 +21,8 @@ from videosyn.core.runtime import pick_device, pick_dtype
 from videosyn.dataset.latent_cache import load_vae
 from videosyn.evaluation.options import AdherenceConfig
 from videosyn.sampling.best_of import BestOf
-from videosyn.sampling.foreign import ForeignVae, open_pipeline
+from videosyn.sampling.foreign import open_pipeline
+from videosyn.sampling.foreign_vae import ForeignVae
 from videosyn.sampling.model_index import find_model
 from videosyn.sampling.pipeline import to_frames
 from videosyn.vidvae.model import VidVAE

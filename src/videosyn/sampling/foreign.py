@@ -7,7 +7,7 @@ missing and goes on; here every tensor of denoiser, VAE and text encoders has to
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from safetensors import SafetensorError
+from torch import nn
 
-from videosyn.core.config import read_json
 from videosyn.core.errors import UserError
 from videosyn.core.runtime import is_out_of_memory, pick_device, pick_dtype
 from videosyn.core.shapes import check_num_frames
 from videosyn.sampling.families import family_of
 from videosyn.sampling.fitting import weights_that_do_not_fit_mean_user_error
+from videosyn.sampling.foreign_loading import check_complete, text_encoders
 from videosyn.sampling.foreign_preview import ForeignPreview
+from videosyn.sampling.foreign_vae import ForeignVae
 from videosyn.sampling.model_index import find_model, is_foreign
 from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline, checked_prompts, seeds_of_films
 
 if TYPE_CHECKING:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
-IMAGE_VAES = ("AutoencoderKL", "AutoencoderKLFlux2", "AutoencoderKLHunyuanImage")
 STRICT = ("transformer", "transformer_2", "unet", "vae")
 """Parts whose files must hold all their tensors and no others."""
 
@@ -69,14 +69,14 @@ class ForeignPipeline:
         logging.disable_progress_bar()
         number = pick_dtype(dtype, place)
         try:
-            readers = _text_encoders(folder, number)
+            readers = text_encoders(folder, number)
             pipeline = DiffusionPipeline.from_pretrained(folder, dtype=number, use_safetensors=True, **readers)
         except (OSError, ValueError, AttributeError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
             raise UserError(f"{folder} does not load: {' '.join(str(error).split())[:200]}") from error
         for name in STRICT:
             part = getattr(pipeline, name, None)
             if isinstance(part, nn.Module):
-                _check_complete(part, folder / name)
+                check_complete(part, folder / name)
         pipeline.set_progress_bar_config(disable=True)
         with weights_that_do_not_fit_mean_user_error(folder, place, "use a smaller model"):
             return cls(pipeline.to(place))
@@ -237,168 +237,3 @@ def _watched_steps(pipeline: Any, after_step: Callable[..., Any]) -> Iterator[No
         yield
     finally:
         del scheduler.step  # the class's is seen again
-
-
-def open_foreign_vae(name: str, device: str = "auto", dtype: str = "auto") -> ForeignVae:
-    """A diffusers `AutoencoderKL*`: its own folder, or that or the hub id of a pipeline it is part of. On the device.
-
-    Raises UserError where there is none, or it does not load whole.
-    """
-    folder = Path(name)
-    if not (folder / "config.json").is_file():
-        folder = find_model(name)
-        folder = folder if (folder / "config.json").is_file() else folder / "vae"
-    place = pick_device(device)
-    return ForeignVae.from_pretrained(folder).to(place, pick_dtype(dtype, place))
-
-
-class ForeignVae(nn.Module):
-    """A diffusers `AutoencoderKL*` as a VidVAE is used: video (B, 3, T, H, W) in [-1, 1] to normalised latents
-    (B, Z, t, h, w) and back.
-
-    Latents are normalised as its own pipelines do it, so that those of a cache are what its denoisers see. One for
-    images takes a video frame by frame.
-    """
-
-    def __init__(self, vae: Any) -> None:
-        super().__init__()
-        self.vae = vae
-        self.of_images = type(vae).__name__ in IMAGE_VAES
-
-    @classmethod
-    def from_pretrained(cls, folder: Path) -> ForeignVae:
-        """Raises UserError where the class is none of diffusers' VAEs, or a tensor is not accounted for."""
-        name = str(read_json(folder / "config.json").get("_class_name"))
-        try:
-            import diffusers
-        except ImportError as error:
-            raise UserError(f"{folder} is a diffusers VAE: pip install 'videosyn[diffusers]'") from error
-        found = getattr(diffusers, name, None) if name.startswith("AutoencoderKL") else None
-        if found is None:
-            raise UserError(f"{folder} holds a {name}, neither a VidVAE nor one of diffusers' AutoencoderKL*")
-        try:
-            vae = found.from_pretrained(folder, use_safetensors=True)
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise UserError(f"{folder} does not load: {' '.join(str(error).split())[:200]}") from error
-        _check_complete(vae, folder)
-        return cls(vae.eval())
-
-    @property
-    def latent_channels(self) -> int:
-        """Z."""
-        return self._latent_sizes[0]
-
-    @property
-    def time_factor(self) -> int:
-        """T = 1 + time_factor * (t - 1)."""
-        return self._latent_sizes[1]
-
-    @property
-    def space_factor(self) -> int:
-        """Pixels to a latent pixel, along height and along width."""
-        return self._latent_sizes[2]
-
-    @cached_property
-    def _latent_sizes(self) -> tuple[int, int, int]:
-        """Found by encoding a small black video: configs tell it under many names, and not always rightly."""
-        frames, side = 17, 64
-        video = next(self.vae.parameters()).new_zeros(1, 3, frames, side, side)
-        with torch.no_grad():
-            _, channels, latent_frames, height, _ = self.encode(video).shape
-        return channels, 1 if latent_frames == frames else (frames - 1) // (latent_frames - 1), side // height
-
-    def encode(self, video: Tensor) -> Tensor:
-        """The posterior's modes, normalised. A UserError for sizes that it does not take."""
-        with self._its_rules(video):
-            if self.of_images:
-                frames = [self.vae.encode(frame).latent_dist.mode() for frame in video.unbind(2)]
-                raw = torch.stack(frames, 2)
-            else:
-                raw = self.vae.encode(video).latent_dist.mode()
-        shift, scale = self._normalisation(raw)
-        return (raw - shift) * scale
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Normalised latents -> video, not clamped."""
-        shift, scale = self._normalisation(latents)
-        raw = latents / scale + shift
-        with self._its_rules(latents):
-            if not self.of_images:
-                return self.vae.decode(raw).sample
-            return torch.stack([self.vae.decode(frame).sample for frame in raw.unbind(2)], 2)
-
-    def _normalisation(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """(shift, scale), such that normalised = (raw - shift) * scale; each (1, Z or 1, 1, 1, 1).
-
-        Means and spreads of the channels where the VAE has them, in its config or its buffers; else, or with them, one
-        factor for all.
-        """
-
-        buffers = dict(self.vae.named_buffers(recurse=False))
-
-        def find(name: str) -> Any:
-            return buffers[name] if name in buffers else self.vae.config.get(name)
-
-        def channels(value: Any) -> Tensor:
-            per_frame = torch.as_tensor(value).to(like).reshape(1, -1, 1, 1, 1)
-            if per_frame.numel() > like.shape[1]:  # Cosmos' differ from frame to frame
-                per_frame = per_frame.view(1, like.shape[1], -1, 1, 1)[:, :, : like.shape[2]]
-            return per_frame
-
-        mean, spread, factor = find("latents_mean"), find("latents_std"), find("scaling_factor")
-        scale = 1.0 if factor is None else float(factor)
-        if mean is None or spread is None:
-            shift = find("shift_factor")
-            return channels(0.0 if shift is None else shift), channels(scale)
-        return channels(mean), scale / channels(spread)
-
-    @contextmanager
-    def _its_rules(self, given: Tensor) -> Iterator[None]:
-        try:
-            yield
-        except (RuntimeError, TypeError, ValueError) as error:
-            why = " ".join(str(error).split())[:150]
-            raise UserError(f"a {type(self.vae).__name__} does not take {tuple(given.shape)}: {why}") from error
-
-
-def _text_encoders(folder: Path, dtype: torch.dtype) -> dict[str, nn.Module]:
-    """The pipeline's text encoders that are transformers' models, whole; those that share a tensor need it once.
-
-    transformers renames tensors of older files as it loads, so it alone knows what is missing.
-    """
-    import transformers
-
-    found = {}
-    for name, entry in read_json(folder / "model_index.json").items():
-        library, kind = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
-        cls = getattr(transformers, str(kind), None)
-        if not name.startswith("text_encoder") or library != "transformers" or cls is None:
-            continue
-        path = folder / name
-        if not path.is_dir():  # diffusers says what it misses
-            continue
-        model, told = cls.from_pretrained(path, dtype=dtype, use_safetensors=True, output_loading_info=True)
-        state = model.state_dict()
-        there = {state[key].data_ptr() for key in state.keys() - set(told["missing_keys"])}
-        missing = [key for key in told["missing_keys"] if key not in state or state[key].data_ptr() not in there]
-        _check_none_left(path, model, missing, told["unexpected_keys"])
-        found[name] = model.eval()
-    return found
-
-
-def _check_complete(part: nn.Module, folder: Path) -> None:
-    """Raises UserError, naming up to five, for tensors that are in the part but not its files, or the other way."""
-    stored: set[str] = set()
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as opened:
-            stored.update(opened.keys())
-    own = set(part.state_dict())
-    _check_none_left(folder, part, own - stored, stored - own)
-
-
-def _check_none_left(folder: Path, part: nn.Module, missing: Iterable[str], foreign: Iterable[str]) -> None:
-    for what, keys in (("missing", missing), ("foreign", foreign)):
-        if names := sorted(keys):
-            raise UserError(
-                f"{folder} does not fit {type(part).__name__}: {len(names)} {what} ({', '.join(names[:5])})"
-            )
