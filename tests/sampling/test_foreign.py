@@ -15,7 +15,7 @@ from videosyn.core.errors import UserError
 from videosyn.core.video_file import read_metadata, read_video
 from videosyn.evaluation.sources import open_any_vae, reconstruct
 from videosyn.sampling.foreign import ForeignPipeline, open_pipeline
-from videosyn.sampling.foreign_vae import ForeignVae, open_foreign_vae
+from videosyn.sampling.foreign_vae import ForeignVae
 from videosyn.sampling.pipeline import VideoSynPipeline
 
 SIZE = {"num_frames": 9, "height": 32, "width": 32}
@@ -181,7 +181,7 @@ def as_its_pipelines_do(name: str, vae, raw: torch.Tensor) -> torch.Tensor:
 )
 @torch.inference_mode()
 def test_any_video_vae_encodes_and_decodes_in_our_axes(vae_folders, name, factors):
-    vae = open_foreign_vae(str(vae_folders[name]), "cpu", "fp32")
+    vae = open_any_vae(str(vae_folders[name]), "cpu", "fp32")
     assert (vae.latent_channels, vae.time_factor, vae.space_factor) == factors
     video = torch.rand(2, 3, 9, 32, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
     latents = vae.encode(video)
@@ -196,10 +196,10 @@ def test_any_video_vae_encodes_and_decodes_in_our_axes(vae_folders, name, factor
 
 
 def test_the_vae_of_a_pipeline_is_found_and_what_is_none_refused(folders, tmp_path):
-    assert type(open_foreign_vae(str(folders["wan"]), "cpu", "bf16").vae).__name__ == "AutoencoderKLWan"
+    assert type(open_any_vae(str(folders["wan"]), "cpu", "bf16").vae).__name__ == "AutoencoderKLWan"
     (tmp_path / "config.json").write_text('{"_class_name": "WanTransformer3DModel"}')
     with pytest.raises(UserError, match="holds a WanTransformer3DModel, neither a VidVAE nor one of diffusers'"):
-        open_foreign_vae(str(tmp_path))
+        open_any_vae(str(tmp_path), "cpu", "fp32")
 
 
 def test_an_image_vae_takes_a_video_frame_by_frame(tmp_path):

@@ -14,24 +14,9 @@ from torch import Tensor, nn
 
 from videosyn.core.config import read_json
 from videosyn.core.errors import UserError
-from videosyn.core.runtime import pick_device, pick_dtype
 from videosyn.sampling.foreign_loading import check_complete
-from videosyn.sampling.model_index import find_model
 
 IMAGE_VAES = ("AutoencoderKL", "AutoencoderKLFlux2", "AutoencoderKLHunyuanImage")
-
-
-def open_foreign_vae(name: str, device: str = "auto", dtype: str = "auto") -> ForeignVae:
-    """A diffusers `AutoencoderKL*`: its own folder, or that or the hub id of a pipeline it is part of. On the device.
-
-    Raises UserError where there is none, or it does not load whole.
-    """
-    folder = Path(name)
-    if not (folder / "config.json").is_file():
-        folder = find_model(name)
-        folder = folder if (folder / "config.json").is_file() else folder / "vae"
-    place = pick_device(device)
-    return ForeignVae.from_pretrained(folder).to(place, pick_dtype(dtype, place))
 
 
 class ForeignVae(nn.Module):
