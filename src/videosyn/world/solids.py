@@ -127,8 +127,9 @@ def _snowman(x: Tensor, y: Tensor, z: Tensor, stride: Tensor) -> Tensor:
 def _rocket(x: Tensor, y: Tensor, z: Tensor, stride: Tensor) -> Tensor:
     body = _frustum(x, y, z, 0.30, 1.45, 0.42, 0.42)
     nose = _frustum(x, y, z, 1.42, 2.14, 0.42, 0.0)
-    reach = torch.maximum((torch.maximum(x.abs(), z.abs()) + (y - 0.85) * 0.62) * 0.85 - 0.36, (y - 0.45).abs_() - 0.45)
-    fins = torch.maximum(reach, torch.minimum(x.abs(), z.abs()) - 0.06)
+    outward = torch.maximum(x.abs(), z.abs())
+    reach = torch.maximum((outward + (y - 0.85) * 0.62) * 0.85 - 0.36, (y - 0.45).abs_() - 0.45)
+    fins = torch.maximum(torch.maximum(reach, outward - 0.74), torch.minimum(x.abs(), z.abs()) - 0.06)
     return torch.minimum(torch.minimum(body, nose), fins)
 
 
@@ -234,7 +235,7 @@ SOLIDS: dict[str, Solid] = {
     "tree": Solid(_tree, _paint_tree, (0.78, 0.78), 2.06),
     "boat": Solid(_boat, _paint_boat, (1.00, 0.42), 1.95),
     "snowman": Solid(_snowman, _paint_snowman, (0.58, 0.62), 2.18),
-    "rocket": Solid(_rocket, _paint_rocket, (0.62, 0.62), 2.14),
+    "rocket": Solid(_rocket, _paint_rocket, (0.74, 0.74), 2.14),
     "lighthouse": Solid(_lighthouse, _paint_lighthouse, (0.52, 0.52), 2.14),
     "person": Solid(_person, _paint_person, (0.48, 0.60), 2.03),
 }
