@@ -215,3 +215,34 @@ def test_a_block_leaves_its_tokens_as_they_are(model, inputs):
     model.blocks[0].register_forward_pre_hook(lambda module, args: seen.append((args[0], args[0].clone())))
     model(**inputs)
     assert torch.equal(*seen[0])
+
+
+@torch.no_grad()
+def test_tokens_routed_around_the_middle_neither_see_it_nor_are_seen_by_it(make_model, inputs):
+    model = make_model(replace(TINY, depth=4))
+    assert [*model.middle] == [1, 2]
+    places = torch.arange(2 * 3)  # tokens of a frame
+    torch.testing.assert_close(model(**inputs, routed=places.expand(2, -1)), model(**inputs), **CLOSE)
+
+    seen = {}
+    for index, block in enumerate(model.blocks):
+        block.register_forward_hook(
+            lambda module, args, out, at=index: seen.update({at: (args[0].clone(), out.clone())})
+        )
+    routed = torch.tensor([[0, 2], [1, 5]])
+    out = model(**inputs, routed=routed)
+    assert out.shape == inputs["latents"].shape
+    (entered, _), (_, left) = seen[1], seen[2]  # (B, t, 2, C)
+    below, above = seen[0][1], seen[3][0]  # (B, t, S, C)
+    for clip in range(2):
+        around = [place for place in range(6) if place not in routed[clip]]
+        assert torch.equal(entered[clip], below[clip][:, routed[clip]])
+        assert torch.equal(above[clip][:, routed[clip]], left[clip])
+        assert torch.equal(above[clip][:, around], below[clip][:, around])
+    assert not torch.equal(entered, left)
+
+
+@torch.no_grad()
+def test_a_model_without_a_middle_routes_nothing(model, inputs):
+    assert not model.middle  # two blocks
+    torch.testing.assert_close(model(**inputs, routed=torch.tensor([[0], [1]])), model(**inputs), **CLOSE)

@@ -19,6 +19,7 @@ from videosyn.dataset.latent_cache import LatentCache
 from videosyn.dataset.world_clips import WorldClips, render_clips, scenes_of
 from videosyn.world.caption import caption
 from videosyn.world.footprint import named_cells
+from videosyn.world.maps import codes, coverage, draw_map
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,8 @@ class LatentBatch:
     things: Tensor | None = None
     """Kind, colour and motion of what lies in each cell, 0 where nothing does: uint8 (B, 3, t, h, w), as
     `world.footprint.named_cells` gives them. None: not asked for."""
+    maps: Tensor | None = None
+    """Which thing lies where, fp32 (B, MAP_CHANNELS, t, h, w), as `world.maps` draws it. None: not asked for."""
     first: int = 0
     """Place of the first of these clips in the batch of all processes."""
     whole: int = 0
@@ -188,6 +191,11 @@ class CaptionedLatents:
     fps: float = 8.0
     with_things: bool = False
     """Whether batches say where which things are."""
+    with_maps: bool = False
+    """Whether batches have maps."""
+    device: str = "cpu"
+    """Where what they show is drawn."""
+    _covered: dict[tuple[str, int], Tensor] = field(default_factory=dict, repr=False)
     _named_cells: dict[tuple[str, int], Tensor] = field(default_factory=dict, repr=False)
 
     def batch(self, step: int, buckets: Sequence[Bucket], sizes: Sequence[int], share: Share = WHOLE) -> LatentBatch:
@@ -200,10 +208,25 @@ class CaptionedLatents:
         frames = plan.bucket.frames
         captions = tuple(self._caption(seed, step, index, frames) for index, seed in zip(own, picked))
         things = torch.stack([self._cells(plan.bucket, seed) for seed in picked]) if self.with_things else None
+        maps = self._maps(plan.bucket, picked) if self.with_maps else None
         latents = latents[chosen]
         return LatentBatch(
-            plan.bucket.name, step, frames, picked, captions, latents, things, first=own.start, whole=plan.size
+            plan.bucket.name, step, frames, picked, captions, latents, things, maps, first=own.start, whole=plan.size
         )
+
+    def _maps(self, bucket: Bucket, seeds: tuple[int, ...]) -> Tensor:
+        """(B, MAP_CHANNELS, t, h, w); what things cover is worked out once for each clip."""
+        scenes = scenes_of(seeds, self.cache.split)
+        new = [place for place, seed in enumerate(seeds) if (bucket.name, seed) not in self._covered]
+        if new:
+            size = (bucket.frames, bucket.height, bucket.width)
+            covered = coverage([scenes[place] for place in new], *size, self.fps, self.device)
+            self._covered.update({(bucket.name, seeds[place]): one for place, one in zip(new, covered)})
+        maps = [
+            draw_map(self._covered[bucket.name, seed], codes(scene, bucket.frames))
+            for seed, scene in zip(seeds, scenes)
+        ]
+        return torch.stack(maps)
 
     def _cells(self, bucket: Bucket, scene_seed: int) -> Tensor:
         """Worked out once for each clip: (3, t, h, w)."""

@@ -280,6 +280,7 @@ class VideoSynDiffusionPipeline(DiffusionPipeline, VideoSynLoraMixin):
         return latents if scale is None else scale(latents, timestep)
 
     def _decode(self, latents: Tensor, output_type: str) -> Any:
+        latents = latents[:, : self.vae.config.latent_channels]  # what comes after them is a map of what lies where
         raw = self.vae.denormalise(latents.to(self.vae.dtype))
         video = self.vae.decode(raw, return_dict=False)[0]  # (N, 3, T, H, W)
         return self.video_processor.postprocess_video(video.float(), output_type=output_type)
@@ -289,7 +290,8 @@ class VideoSynDiffusionPipeline(DiffusionPipeline, VideoSynLoraMixin):
         check_num_frames(asked.num_frames, time)
         check_size(asked.height, asked.width, space * self.transformer.config.patch_size)
         size = (asked.num_frames, asked.height, asked.width)
-        return self.vae.config.latent_channels, *latent_shape(*size, time, space)
+        channels = self.transformer.config.latent_channels + self.transformer.config.get("map_channels", 0)
+        return channels, *latent_shape(*size, time, space)
 
 
 def _prompts(

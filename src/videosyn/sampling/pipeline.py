@@ -207,11 +207,12 @@ class VideoSynPipeline:
                         preview(films_now, lambda: self._pictures(watched, how))
                     report.step()
 
-                noise = draw_noise(shape, some_seeds).to(self.device)  # (B, Z, t, h, w)
+                noise = draw_noise(shape, some_seeds).to(self.device)  # (B, Z + map, t, h, w)
                 mask = None
                 if given is not None:
                     mask = given.mask.expand(len(some), -1)  # (B, t)
-                    noise = torch.where(per_frame(mask), given.latents.float(), noise)
+                    clean = pad_channels(given.latents.float(), shape[0])  # of what is given the map says nothing
+                    noise = torch.where(per_frame(mask), clean, noise)
                 with maybe_cached_blocks(self.vdit, cache_threshold, together=self.compiled):
                     latents = solve(
                         self.objective,
@@ -259,7 +260,11 @@ class VideoSynPipeline:
         return self._frames(estimate[:, :, middle : middle + 1].to(self.dtype), how)[:, 0]
 
     def _frames(self, latents: Tensor, how: Fit) -> np.ndarray:
-        """latents (B, Z, t, h, w) -> uint8 (B, T, H, W, 3). Beside them the video is there a piece at a time."""
+        """latents (B, Z, t, h, w) -> uint8 (B, T, H, W, 3). Beside them the video is there a piece at a time.
+
+        Channels after the first Z, a map of what lies where, are left out.
+        """
+        latents = latents[:, : self.vae.config.latent_channels]
         if how.tiling is None:
             pieces = self.vae.decode_pieces(latents)
         else:
@@ -271,7 +276,7 @@ class VideoSynPipeline:
         check_num_frames(asked.num_frames, self.vae.time_factor)
         check_size(asked.height, asked.width, self.size_multiple)
         size = (asked.num_frames, asked.height, asked.width)
-        return self.vae.config.latent_channels, *latent_shape(*size, self.vae.time_factor, self.vae.space_factor)
+        return self.vdit.config.num_in_channels, *latent_shape(*size, self.vae.time_factor, self.vae.space_factor)
 
 
 def _timesteps(interval: tuple[float, float] | None) -> tuple[float, float]:
@@ -280,6 +285,11 @@ def _timesteps(interval: tuple[float, float] | None) -> tuple[float, float]:
     if not 0 <= low <= high <= 1:
         raise UserError(f"guidance interval must be two ordered times within 0 and 1, got {low:g} {high:g}: use 0 0.9")
     return 1000 * low, 1000 * high
+
+
+def pad_channels(latents: Tensor, channels: int) -> Tensor:
+    """(B, Z, t, h, w) -> (B, channels, t, h, w), zeros after the first Z."""
+    return torch.nn.functional.pad(latents, (0, 0) * 3 + (0, channels - latents.shape[1]))
 
 
 def null_caption(vdit: VDiT, text: TextFeatures) -> TextFeatures | None:

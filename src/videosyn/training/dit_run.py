@@ -42,6 +42,7 @@ from videosyn.training.world_source import held_out_latents, world_latents
 from videosyn.vdit import presets
 from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.model import VDiT
+from videosyn.vdit.widen import with_map
 from videosyn.vidvae.model import VidVAE
 from videosyn.world.caption import vocabulary
 
@@ -88,7 +89,7 @@ def train_dit(options: DiTTraining, processes: Processes, device: torch.device, 
     pipeline = VideoSynPipeline(vae, vdit, text_encoder, objective, *_index_of(options, buckets))
     decoders = Decoders(0 if source is None or options.cached else options.workers)
     try:
-        clips, held_out = _clips(options, source, written[0], vae, decoders)
+        clips, held_out = _clips(options, source, written[0], vae, decoders, config.map_channels > 0)
         step = dit_step.DiTStep(options, pipeline, clips, buckets, held_out, prompts, bool(options.lora_rank), team)
         return train(options, step, processes=processes)
     finally:
@@ -105,7 +106,8 @@ def fill_cache(options: DiTTraining, processes: Processes, device: torch.device)
 def vdit_config(options: DiTTraining) -> VDiTConfig:
     """Of the preset, or of the model in `init`."""
     if options.preset != "init":
-        return preset(presets, options.preset)
+        config = preset(presets, options.preset)
+    return dataclasses.replace(config, map_channels=0) if options.data else config  # no map of footage is known
     if not options.init:
         raise UserError("preset init means the size of the model in init: set init to a model's folder")
     return load_json(VDiTConfig, Path(options.init) / VDIT / CONFIG_NAME)
@@ -256,8 +258,14 @@ def _first_lesson(options: DiTTraining, processes: Processes, text_encoder: Nano
 def _load_init(options: DiTTraining, vdit: VDiT, text_encoder: TextEncoder) -> None:
     """The weights of `init`, strictly: all of them, or a UserError."""
     folder = Path(options.init) / VDIT
-    check_same(vdit.config, folder)
-    load_strict(vdit, load_state(folder), folder)
+    there = load_json(VDiTConfig, folder / CONFIG_NAME)
+    state = load_state(folder)
+    if vdit.config.map_channels and not there.map_channels:
+        check_same(vdit.config, folder, map_channels=vdit.config.map_channels)
+        state = with_map(there, vdit.config, state)
+    else:
+        check_same(vdit.config, folder)
+    load_strict(vdit, state, folder)
     if options.data or options.preset == "init" or not isinstance(text_encoder, NanoTextEncoder):
         return  # the text encoder is the folder's own already, or none of ours
     folder = Path(options.init) / TEXT
@@ -303,11 +311,19 @@ def _index_of(options: DiTTraining, buckets: Sequence[Any]) -> tuple[Defaults, T
 
 
 def _clips(
-    options: DiTTraining, source: FootageSource | None, shards: list[Any], vae: VidVAE, decoders: Decoders
+    options: DiTTraining,
+    source: FootageSource | None,
+    shards: list[Any],
+    vae: VidVAE,
+    decoders: Decoders,
+    with_maps: bool,
 ) -> tuple[Any, list[Any]]:
     """-> batches, and held-out batches."""
     if source is None:
-        return world_latents(options, shards), held_out_latents(options, vae, parse_buckets(options.buckets)[0])
+        bucket = parse_buckets(options.buckets)[0]
+        return world_latents(options, shards, with_maps, next(vae.parameters()).device), held_out_latents(
+            options, vae, bucket, with_maps
+        )
     if options.cached:
         reader = CachedLatents(source.footage, shards, options.max_damaged, tell)
     else:

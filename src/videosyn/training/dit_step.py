@@ -9,6 +9,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from videosyn.core.errors import UserError
 from videosyn.core.model_folder import load_strict
@@ -17,7 +18,7 @@ from videosyn.dataset.batches import LatentBatch, Share, batch_sizes, check_shar
 from videosyn.dataset.buckets import Bucket, parse_buckets
 from videosyn.dataset.footage_batches import FootageBatch
 from videosyn.dataset.latent_cache import encode_frames
-from videosyn.sampling.pipeline import VideoSynPipeline
+from videosyn.sampling.pipeline import VideoSynPipeline, pad_channels
 from videosyn.text.features import TextEncoder, TextFeatures
 from videosyn.text.nano import NanoTextEncoder
 from videosyn.training.draws import Draws
@@ -56,7 +57,7 @@ class _Noisy:
     """What is drawn for the clips of a batch."""
 
     latents: Tensor
-    """(B, Z, t, h, w), clean, fp32."""
+    """(B, Z + map_channels, t, h, w), clean, fp32."""
     noise: Tensor
     times: Tensor
     """(B,), or (B, t) with 0 where a frame is given."""
@@ -66,6 +67,8 @@ class _Noisy:
     """Bool (B, t): frames that are not given, whose error counts."""
     mean_count: Tensor
     """Part of the frames that count, over the batch of all processes."""
+    order: Tensor
+    """(B, S), in 0 to 1: which of a frame's tokens come first where only some pass all blocks."""
 
 
 class Clips(Protocol):
@@ -145,18 +148,22 @@ class DiTStep:
         return loss / self.team.size, figures
 
     def _loss(self, batch: DiTBatch, noisy: _Noisy) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        error, counts = self._error(batch, noisy)  # (B, t, h, w)
+        routed = self._routed(batch, noisy)
+        error, on_map, counts = self._error(batch, noisy, routed)  # (B, t, h, w)
         figures: dict[str, float | Tensor] = dict(_by_noise(error.detach(), counts, noisy.levels))
         plain = (error * counts / noisy.mean_count).mean()
+        if on_map is not None:
+            figures["map"] = (on_map.detach() * counts / noisy.mean_count).mean()
+            error = error + self.options.map_weight * on_map
         things = batch.things if isinstance(batch, LatentBatch) else None
         if things is None:
-            return plain, figures
+            return (error * counts / noisy.mean_count).mean(), figures
         cells = things.to(self.device)  # (B, 3, t, h, w)
         weight = counts * (1.0 + (self.options.thing_weight - 1.0) * (cells[:, 0] > 0).float())  # (B, t, h, w)
         loss = (error * weight).mean() / weight.mean()
         figures["plain_loss"] = plain.detach()
         if self.namer is not None:
-            naming, shares = self.namer(cells)
+            naming, shares = self.namer(cells, routed)
             loss = loss + self.options.naming_weight * naming
             figures |= {"naming": naming.detach(), **{f"named/{name}": share for name, share in shares.items()}}
         return loss, figures
@@ -165,10 +172,12 @@ class DiTStep:
         if not self._validation:
             return {}
         draws = [Draws(1 + place, batch.size, device=self.device) for place, batch in enumerate(self._validation)]
-        errors = [
-            self._error(batch, self._noisy(batch, draw, 0.0))[0] for batch, draw in zip(self._validation, draws)
-        ]  # each (B, t, h, w)
+        errors = [self._error(batch, self._noisy(batch, draw, 0.0)) for batch, draw in zip(self._validation, draws)]
+        on_maps = [on_map.flatten() for _, on_map, _ in errors if on_map is not None]
+        errors = [error for error, _, _ in errors]  # each (B, t, h, w)
         figures = {"val/loss": torch.cat([error.flatten() for error in errors]).mean().item()}
+        if on_maps:
+            figures["val/map"] = torch.cat(on_maps).mean().item()
         things = [batch.things for batch in self._validation if isinstance(batch, LatentBatch)]
         if things and all(each is not None for each in things):
             there = torch.cat([each[:, 0] > 0 for each in things if each is not None]).to(self.device)
@@ -224,30 +233,63 @@ class DiTStep:
             times = levels
         else:
             times = levels[:, None] * ~draws.own(given)  # (B, t)
-        return _Noisy(latents, noise, times, levels, ~draws.own(given), (~given).float().mean())
+            channels_of_latents = self.vdit.config.latent_channels  # of what is given no map is known
+            latents[:, channels_of_latents:] *= ~draws.own(given)[:, None, :, None, None]
+        places = tokens_of((1, size[1], size[2]), self._patch_size)
+        order = draws.own(torch.rand(draws.whole, places, generator=draws.generator, device=self.device))
+        return _Noisy(latents, noise, times, levels, ~draws.own(given), (~given).float().mean(), order)
 
-    def _error(self, batch: DiTBatch, noisy: _Noisy) -> tuple[Tensor, Tensor]:
-        """Squared error of the prediction, a mean over channels, fp32 (B, t, h, w); and which frames count, those that
-        were not given, fp32 of that shape.
+    def _routed(self, batch: DiTBatch, noisy: _Noisy) -> Tensor | None:
+        """Which places (B, K) pass the VDiT's middle blocks: where things are, and some others. None: all."""
+        places = noisy.order.shape[1]
+        kept = max(1, round(self.options.routed_share * places))
+        if kept == places or self.vdit.process_group is not None or not self.vdit.middle:
+            return None
+        order = noisy.order
+        things = batch.things if isinstance(batch, LatentBatch) else None
+        if things is not None:
+            there = F.max_pool2d((things[:, 0] > 0).float().amax(1), self._patch_size).flatten(1)  # (B, S)
+            order = order + there.to(order.device)
+        return order.topk(kept, dim=1).indices.sort(dim=1).values
+
+    def _error(
+        self, batch: DiTBatch, noisy: _Noisy, routed: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Squared error of the prediction, a mean over the latents' channels, fp32 (B, t, h, w); the same of the map,
+        None where none is known; and which frames count, those that were not given, fp32 of that shape.
         """
         latents, times = noisy.latents, noisy.times
         text = self._text(batch.captions)
         rates = batch.fps if isinstance(batch, FootageBatch) else [self.options.fps] * len(latents)
         fps = torch.tensor(rates, dtype=torch.float32, device=self.device)
         corrupted = self.objective.corrupt(latents, noisy.noise, times)
-        prediction = self.vdit(corrupted, self.objective.timestep(times), text.features, text.mask, fps)
+        prediction = self.vdit(corrupted, self.objective.timestep(times), text.features, text.mask, fps, None, routed)
         prediction = prediction[:, : latents.shape[1]].float()  # of a model with learned variance, without it
-        error = prediction - self.objective.target(latents, noisy.noise, times)
+        error = (prediction - self.objective.target(latents, noisy.noise, times)).square()
+        channels = self.vdit.config.latent_channels
+        maps = batch.maps if isinstance(batch, LatentBatch) else None
         counts = noisy.counts.float()[:, :, None, None]  # (B, t, 1, 1)
-        return error.square().mean(1), counts.expand(-1, -1, *latents.shape[3:])
+        on_map = None
+        if maps is not None:  # of the clean map: an error of velocity, times the time
+            on_map = error[:, channels:].mean(1) * times.view(len(times), -1, 1, 1).square()
+        return error[:, :channels].mean(1), on_map, counts.expand(-1, -1, *latents.shape[3:])
 
     def _latents(self, batch: DiTBatch) -> Tensor:
-        """(B, Z, t, h, w), normalised, fp32."""
+        """(B, Z, t, h, w), normalised, fp32; after them the map, zeros where none is known."""
         if batch.latents is not None:
-            return batch.latents.to(self.device).float()
-        assert isinstance(batch, FootageBatch)
-        assert batch.video is not None
-        return encode_frames(self.vae, batch.video).float()
+            latents = batch.latents.to(self.device).float()
+        else:
+            assert isinstance(batch, FootageBatch)
+            assert batch.video is not None
+            latents = encode_frames(self.vae, batch.video).float()
+        if not self.vdit.config.map_channels:
+            return latents
+        maps = batch.maps if isinstance(batch, LatentBatch) else None
+        return (
+            pad_channels(latents, self.vdit.config.num_in_channels)
+            if maps is None
+            else torch.cat([latents, maps.to(latents)], 1)
+        )
 
     def _text(self, captions: Sequence[str]) -> TextFeatures:
         """Features; where a caption is left out and the VDiT stores a null caption, that, as long as the others."""

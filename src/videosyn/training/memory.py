@@ -42,7 +42,7 @@ def vdit_kept_bytes(
     """What autograd keeps of one clip with latents of `size` (t, h, w), and the largest block's recomputing."""
 
     def run(model: nn.Module) -> Tensor:
-        latents = torch.zeros(1, config.latent_channels, *size)
+        latents = torch.zeros(1, config.num_in_channels, *size)
         text = torch.zeros(1, text_tokens, config.text_width)
         mask = torch.ones(1, text_tokens, dtype=torch.bool)
         return model(latents, torch.zeros(1), text, mask, torch.zeros(1))

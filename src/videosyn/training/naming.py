@@ -37,25 +37,26 @@ class Namer(nn.Module):
     def _listen(self, block: nn.Module, inputs: object, tokens: Tensor) -> None:
         self._tokens = tokens
 
-    def forward(self, cells: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cells (B, 3, t, h, w) of the clips that `vdit` saw last, as `named_cells` gives them.
+    def forward(self, cells: Tensor, routed: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cells (B, 3, t, h, w) of the clips that `vdit` saw last, as `named_cells` gives them. routed: as `vdit` had.
 
         -> the mean cross-entropy of the three questions, and the share of things that were named right, NaN where
         there are none.
         """
         assert self._tokens is not None, "the model has not run"
-        height = cells.shape[3] // self.patch_size
-        tokens = F.layer_norm(self._tokens, self._tokens.shape[-1:])  # (B, t, S, C)
-        logits = rearrange(
-            self.answers(tokens), "b t (h w) (p q n) -> (b t h p w q) n", h=height, p=self.patch_size, q=self.patch_size
-        ).float()
+        p = self.patch_size
+        tokens = F.layer_norm(self._tokens, self._tokens.shape[-1:])  # (B, t, S or K, C)
+        logits = rearrange(self.answers(tokens), "b t s (p q n) -> (b t s p q) n", p=p, q=p).float()
+        cells = rearrange(cells, "b a t (h p) (w q) -> b t (h w) p q a", p=p, q=p)
+        if routed is not None:
+            cells = cells[torch.arange(len(cells), device=cells.device)[:, None], :, routed].transpose(1, 2)
+        cells = cells.reshape(-1, cells.shape[-1])  # (N, 3)
         self._tokens = None
-        weight = 1.0 + (WEIGHT_OF_THINGS - 1.0) * (cells[:, 0] > 0).float().flatten()  # (N,)
+        weight = 1.0 + (WEIGHT_OF_THINGS - 1.0) * (cells[:, 0] > 0).float()  # (N,)
         losses, shares = [], {}
         for (name, _), said, right in zip(
             NAMES.items(), logits.split(list(NAMES.values()), dim=-1), cells.long().unbind(1), strict=True
         ):
-            right = right.flatten()  # (N,)
             losses.append((F.cross_entropy(said, right, reduction="none") * weight).sum() / weight.sum())
             there = right > 0
             shares[name] = ((said.argmax(-1) == right) & there).sum() / there.sum()

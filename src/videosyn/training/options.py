@@ -286,6 +286,11 @@ class DiTTraining(Training):
     """Part of the captions left out, for guidance."""
     thing_weight: float = 1.0
     """Weight of the error where the scene's things are, against 1 elsewhere. They are small; prompts speak of them."""
+    map_weight: float = 3.0
+    """Weight of the map's error, of a VDiT that denoises a map of which thing lies where beside the latents."""
+    routed_share: float = 1.0
+    """Part of a frame's tokens that pass the VDiT's middle blocks in training, those of things first; the others go
+    around them, which costs nothing. Not where processes share a clip. 1: all."""
     given_share: float = 0.0
     """Share of the batches in which some frames are given: the first, the first few, the last, or both ends."""
     naming_weight: float = 0.0
@@ -313,6 +318,10 @@ class DiTTraining(Training):
         buckets = parse_mix(self.buckets)
         if all(bucket.frames == 1 for bucket in buckets) and not self.data:
             raise UserError(f"at least one bucket must have more than 1 frame, got {', '.join(self.buckets)}")
+        if self.map_weight < 0:
+            raise UserError(f"map_weight must not be negative, got {self.map_weight:g}")
+        if not 0 < self.routed_share <= 1:
+            raise UserError(f"routed_share must lie above 0 and at most at 1, got {self.routed_share:g}: use 0.5")
         if self.thing_weight <= 0:
             raise UserError(f"thing_weight must be above 0, got {self.thing_weight:g}")
         if self.naming_weight < 0:

@@ -46,7 +46,7 @@ def train_vae(
         step.check_shared_by(processes.count)
         outcome = train(options, step, clock, processes)
         model = Path(options.out) / "model"
-        if outcome == "finished" and processes.rank == 0 and not load_vae(model).config.latents_std:
+        if outcome == "finished" and processes.rank == 0:  # also what `init` brought: its latents have moved
             how = {"fps": options.fps, "device": str(device), "dtype": options.dtype}
             calibrate_folder(model, parse_buckets(options.clips)[0], clips=measured, **how)
     finally:

@@ -15,17 +15,24 @@ from videosyn.training.options import DiTTraining
 from videosyn.vidvae.model import VidVAE
 from videosyn.world.caption import caption
 from videosyn.world.footprint import named_cells
+from videosyn.world.maps import codes, coverage, draw_map
 
 
-def world_latents(options: DiTTraining, shards: list[Shard]) -> CaptionedLatents:
+def world_latents(options: DiTTraining, shards: list[Shard], with_maps: bool, device: torch.device) -> CaptionedLatents:
     """Batches of cached latents, with captions spoken anew each time a clip is seen."""
     with_things = options.thing_weight != 1.0 or options.naming_weight > 0
     return CaptionedLatents(
-        LatentCache(shards, "train"), options.seed, options.caption_dropout, options.fps, with_things
+        LatentCache(shards, "train"),
+        options.seed,
+        options.caption_dropout,
+        options.fps,
+        with_things,
+        with_maps,
+        str(device),
     )
 
 
-def held_out_latents(options: DiTTraining, vae: VidVAE, bucket: Bucket) -> list[LatentBatch]:
+def held_out_latents(options: DiTTraining, vae: VidVAE, bucket: Bucket, with_maps: bool) -> list[LatentBatch]:
     """Clips whose combinations training never shows, and full captions, the same each time."""
     seeds = tuple(range(VALIDATION_SEEDS, VALIDATION_SEEDS + options.validation_clips))
     frames = render_clips(seeds, bucket, "held-out", options.fps, next(vae.parameters()).device)
@@ -33,9 +40,15 @@ def held_out_latents(options: DiTTraining, vae: VidVAE, bucket: Bucket) -> list[
     scenes = scenes_of(seeds, "held-out")
     captions = tuple(caption(scene, Random(scene.seed), bucket.frames, "full") for scene in scenes)
     cells = [named_cells(scene, bucket.frames, bucket.height, bucket.width, options.fps) for scene in scenes]
+    shape = (bucket.frames, bucket.height, bucket.width)
+    covered = coverage(scenes, *shape, options.fps, latents.device) if with_maps else []
+    maps = [draw_map(one, codes(scene, bucket.frames)) for one, scene in zip(covered, scenes)]
     size = options.batch_size
-    pieces = zip(range(0, len(seeds), size), latents.split(size), torch.stack(cells).split(size))
+    parts = (slice(low, low + size) for low in range(0, len(seeds), size))
     return [
-        LatentBatch(bucket.name, 0, bucket.frames, seeds[low : low + size], captions[low : low + size], some, things)
-        for low, some, things in pieces
+        LatentBatch(
+            *(bucket.name, 0, bucket.frames, seeds[part], captions[part], latents[part], torch.stack(cells[part])),
+            torch.stack(maps[part]) if with_maps else None,
+        )
+        for part in parts
     ]

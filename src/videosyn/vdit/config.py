@@ -42,6 +42,9 @@ class VDiTConfig:
     """tokens are told their frame's place in the clip at the input; the paper leaves time to RoPE alone"""
     legacy_stdit2: bool = False
     """computes as Open-Sora 1.1's STDiT2: RoPE before the q/k norm, and its final layer"""
+    map_channels: int = 0
+    """channels beside the latents, in and out: a map of what lies where, denoised along with them and then left out.
+    A model that also says what it paints learns faster to paint it (ReDi, arXiv 2504.16064)"""
     null_text_tokens: int = 0
     """rows of the stored caption that stands for "no caption"; 0: the text encoder brings its own"""
     rope_theta: float = 1e4
@@ -65,13 +68,20 @@ class VDiTConfig:
             raise UserError(f"width must be a multiple of 3 for size_conditioning, got {self.width}")
         if self.legacy_stdit2 and self.qk_norm == "layer":
             raise UserError("legacy_stdit2 needs qk_norm 'rms' or 'none', got 'layer'")
-        if self.null_text_tokens < 0:
-            raise UserError(f"null_text_tokens must be at least 0, got {self.null_text_tokens}")
+        for name in ("null_text_tokens", "map_channels"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if self.map_channels and self.out_channels is not None:
+            raise UserError("map_channels are for models without learned variance: leave out_channels out")
 
     @property
     def head_width(self) -> int:
         return self.width // self.num_heads
 
     @property
+    def num_in_channels(self) -> int:
+        return self.latent_channels + self.map_channels
+
+    @property
     def num_out_channels(self) -> int:
-        return self.out_channels or self.latent_channels
+        return (self.out_channels or self.latent_channels) + self.map_channels

@@ -21,6 +21,9 @@ from videosyn.vdit.embeddings import (
 )
 from videosyn.vdit.sharding import Sharding
 
+LEAST_MAP_TIME = 0.02
+"""Nearer to clean than this, a map's velocity is computed as at this time."""
+
 
 class VDiT(nn.Module):
     """Noisy latents, their time and a text -> what the objective asks for (velocity, or noise)."""
@@ -34,7 +37,7 @@ class VDiT(nn.Module):
         self.config = config
         width, third = config.width, config.width // 3
         patch = (1, config.patch_size, config.patch_size)
-        self.patch_embedder = nn.Conv3d(config.latent_channels, width, patch, stride=patch)
+        self.patch_embedder = nn.Conv3d(config.num_in_channels, width, patch, stride=patch)
         self.time_embedder = ScalarEmbedder(width)
         self.frame_count_embedder = ScalarEmbedder(width) if config.frame_count_conditioning else None
         self.fps_embedder = ScalarEmbedder(width) if config.fps_conditioning else None
@@ -65,13 +68,19 @@ class VDiT(nn.Module):
         text_mask: Tensor,
         fps: Tensor | None = None,
         height_width: Tensor | None = None,
+        routed: Tensor | None = None,
     ) -> Tensor:
         """Latents (B, Z, t, h, w) -> (B, num_out_channels, t, h, w); with learned variance the first Z are the noise.
+
+        With `map_channels` the latents' channels come first, then the map's, both in and out.
 
         timestep: (B,), or (B, t) where frames differ, in [0, 1000]; 0: a clean, given frame.
         text: (B, L, E) features; text_mask: (B, L) bool, False where padding; at least one True in a row.
         fps: (B,) frames per second, needed where the config conditions on them.
         height_width: (B, 2) pixels the latents stand for; default: their own size.
+        routed: int64 (B, K), for training: the places among the S tokens of a frame that pass the middle blocks; the
+        others go around them. K / S of these blocks' work, at no loss in what is learnt a step (TREAD, Krause et al.
+        2025, arXiv 2501.04765). None: all.
         """
         config = self.config
         self._check(latents, timestep, text, text_mask, fps)
@@ -101,8 +110,13 @@ class VDiT(nn.Module):
         bias = torch.zeros_like(text_mask, dtype=dtype).masked_fill(~text_mask, torch.finfo(dtype).min)[:, None, None]
         rope = Rope(self.rope_frequencies, num_frames, dtype)
         if self.process_group is None:
-            for block in self.blocks:
+            around, middle = tokens, self.middle
+            for index, block in enumerate(self.blocks):
+                if routed is not None and index in middle and index == middle.start:
+                    around, tokens = tokens, tokens.gather(2, _at(routed, tokens))
                 tokens = block(tokens, modulation, temporal_modulation, rope, text, bias)
+                if routed is not None and index in middle and index == middle.stop - 1:
+                    tokens = around.scatter(2, _at(routed, around), tokens)
         else:
             sharding = Sharding(self.process_group, num_frames, rows * columns)
             modulation, temporal_modulation = map(sharding.own_frames, (modulation, temporal_modulation))
@@ -116,13 +130,20 @@ class VDiT(nn.Module):
         else:
             shift, scale = (self.final_table + spatial_condition[:, :, None, None]).unbind(dim=-2)
             patches = joined_parts(lambda *part: self.final(modulated_norm(*part)), tokens, shift, scale)
-        return rearrange(
+        out = rearrange(
             patches,
             "b t (h w) (p q z) -> b z t (h p) (w q)",
             h=rows,
             p=config.patch_size,
             q=config.patch_size,
         )
+        return out if not config.map_channels else self._with_map_velocity(out, latents, timestep)
+
+    @property
+    def middle(self) -> range:
+        """The blocks that tokens may be routed around: all but the first and the last sixth of them, one at least."""
+        ends = max(1, self.config.depth // 6)
+        return range(ends, max(ends, self.config.depth - ends))
 
     def null_features(self, batch: int) -> tuple[Tensor, Tensor]:
         """The stored "no caption": features (B, L, E) and mask (B, L). A UserError where the model has none."""
@@ -172,11 +193,20 @@ class VDiT(nn.Module):
         given = self._final_norm(normal, zero + self._size_condition(height_width, zero))
         return torch.where((timestep == 0)[:, :, None, None], given, normal)
 
+    def _with_map_velocity(self, out: Tensor, latents: Tensor, timestep: Tensor) -> Tensor:
+        """The blocks' map is the clean one, which is smooth and easily said; the flow asks for its velocity, which is
+        (noisy - clean) / time. `out` and `latents` with the map's channels last.
+        """
+        first = -self.config.map_channels
+        time = (timestep / 1000).clamp(min=LEAST_MAP_TIME).view(len(out), 1, -1, 1, 1)
+        velocity = (latents[:, first:].float() - out[:, first:].float()) / time
+        return torch.cat([out[:, :first], velocity.to(out.dtype)], 1)
+
     def _check(self, latents: Tensor, timestep: Tensor, text: Tensor, mask: Tensor, fps: Tensor | None) -> None:
         config = self.config
         batch, channels, num_frames, height, width = latents.shape
-        if channels != config.latent_channels:
-            raise UserError(f"latents must have {config.latent_channels} channels, got {channels}")
+        if channels != config.num_in_channels:
+            raise UserError(f"latents must have {config.num_in_channels} channels, got {channels}")
         if height % config.patch_size or width % config.patch_size:
             raise UserError(f"latent height and width must be multiples of {config.patch_size}, got {height}x{width}")
         if timestep.shape not in ((batch,), (batch, num_frames)):
@@ -188,3 +218,8 @@ class VDiT(nn.Module):
             )
         if config.fps_conditioning and fps is None:
             raise UserError("this VDiT is conditioned on frames per second: give fps")
+
+
+def _at(places: Tensor, tokens: Tensor) -> Tensor:
+    """Places (B, K) of tokens (B, t, S, C) as an index (B, t, K, C)."""
+    return places[:, None, :, None].expand(-1, tokens.shape[1], -1, tokens.shape[3])

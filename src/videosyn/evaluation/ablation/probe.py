@@ -89,7 +89,7 @@ def _vdit(job: Job, device: Any, dtype: Any):
     config = dataclasses.replace(base, depth=depth, null_text_tokens=0, time_factor=factor)
     model = VDiT(config).to(device, dtype).eval()
     frames = 1 + (job.frames - 1) // factor
-    shape = (1, config.latent_channels, frames, job.height // 8, job.width // 8)
+    shape = (1, config.num_in_channels, frames, job.height // 8, job.width // 8)
 
     def run(shape: tuple[int, ...]) -> Any:
         latents = torch.randn(shape).to(device, dtype)
@@ -98,7 +98,7 @@ def _vdit(job: Job, device: Any, dtype: Any):
         fps = torch.full((1,), 8.0, device=device)
         return model(latents, torch.full((1,), 500.0, device=device), text, mask, fps)
 
-    return model, lambda: run(shape), lambda: run((1, config.latent_channels, 2, 8, 8))
+    return model, lambda: run(shape), lambda: run((1, config.num_in_channels, 2, 8, 8))
 
 
 def _vae(job: Job, device: Any, dtype: Any):
