@@ -44,7 +44,7 @@ def peak_bytes(config: Config) -> int:
     if config.checkpointing:
         recompute(blocks_of(model))
     clips = config.clips
-    latents = torch.randn(clips, shape.latent_channels, *config.size)
+    latents = torch.randn(clips, shape.num_in_channels, *config.size)
     text, mask = torch.randn(clips, TEXT_TOKENS, shape.text_width), torch.ones(clips, TEXT_TOKENS, dtype=torch.bool)
     out = model(latents, torch.rand(clips) * 1000, text, mask, torch.full((clips,), 8.0))
     out.float().square().mean().backward()

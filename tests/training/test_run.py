@@ -132,9 +132,9 @@ def test_no_error_counts_on_given_frames(tmp_path: Path, vae_run: Path, monkeypa
     class Watched(dit_step.DiTStep):
         def _error(self, *how):
             self.vdit.register_forward_pre_hook(lambda model, inputs: seen.append(inputs[:2]))
-            error, counts = super()._error(*how)
+            error, on_map, counts = super()._error(*how)
             seen.append((error, counts))
-            return error * 0 + 100 * (1 - counts) + 7 * counts, counts
+            return error * 0 + 100 * (1 - counts) + 7 * counts, on_map, counts
 
     monkeypatch.setattr(dit_step, "DiTStep", Watched)
     run_dit(dit_options(tmp_path, vae_run, max_steps=1, given_share=1.0, image_phase_fraction=0.0))

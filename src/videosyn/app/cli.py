@@ -185,14 +185,16 @@ COMMANDS = (
 
 
 def run(argv: Sequence[str]) -> int:
-    """Runs one command line; returns the exit code: 0 done, 2 a user's mistake, 130 stopped by Ctrl-C."""
+    """Runs one command line; returns the exit code: 0 done, 2 a user's mistake, 3 a training that was asked to stop and
+    has saved what it had, 130 stopped by Ctrl-C.
+    """
     try:
         if not argv or argv[0] in ("-h", "--help"):
             print(_overview())
         elif argv[0] == "--version":
             print(f"videosyn {import_module('videosyn').__version__}")
         else:
-            _run_command(list(argv))
+            return 3 if _run_command(list(argv)) == "stopped" else 0
     except UserError as error:
         print(f"videosyn: {error}", file=sys.stderr)
         return 2
@@ -205,7 +207,8 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _run_command(argv: list[str]) -> None:
+def _run_command(argv: list[str]) -> object:
+    """-> what the command's action gives back."""
     command = _find(argv)
     options, rest = _named(command.options), argv[len(command.words) :]
     prog = " ".join(("videosyn", *command.words))
@@ -222,7 +225,7 @@ def _run_command(argv: list[str]) -> None:
         config.check_flags(defaults["default"])
     if hasattr(config, "check"):
         config.check()
-    _named(command.action)(config)
+    return _named(command.action)(config)
 
 
 def _take(flag: str, words: list[str]) -> str | None:

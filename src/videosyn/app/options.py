@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -102,8 +103,10 @@ class GenerateConfig:
                 raise UserError(f"{name} must be at least 1, got {value}: use 1 or more")
         if self.fps is not None and not 0 < self.fps <= 240:
             raise UserError(f"fps must lie above 0 and up to 240, got {self.fps:g}: use 8")
-        if self.guidance is not None and self.guidance < 0:
-            raise UserError(f"guidance must not be negative, got {self.guidance:g}: use 1 or more")
+        if self.guidance is not None and not 0 <= self.guidance < math.inf:
+            raise UserError(f"guidance must be a number of at least 0, got {self.guidance:g}: use 1 or more")
+        if not math.isfinite(self.lora_scale):
+            raise UserError(f"lora-scale must be a number, got {self.lora_scale:g}: use 1")
         if self.best_of < 1:
             raise UserError(f"best-of must be at least 1, got {self.best_of}: use 4")
         if self.guidance_interval is not None:
@@ -152,6 +155,8 @@ class WorldConfig:
             raise UserError(f"height and width must be even and at least 16, got {self.height}x{self.width}: use 96x96")
         if not 0 < self.fps <= 240:
             raise UserError(f"fps must lie above 0 and up to 240, got {self.fps:g}: use 8")
+        if self.seed < 0:
+            raise UserError(f"seed must not be negative, got {self.seed}: use 0")
         if self.output.exists():
             raise UserError(f"{self.output} exists already: choose a new folder")
         check_writable(self.output)

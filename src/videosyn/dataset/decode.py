@@ -105,7 +105,7 @@ def _probe_picture(place: Place) -> tuple[float, float, float, float]:
         with place.open() as file, Image.open(file) as image:
             width, height = ImageOps.exif_transpose(image).size
         return 1, height, width, 1
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DamagedClip(f"cannot be read: {_line(error)}") from error
 
 
@@ -159,7 +159,7 @@ def _read_picture(wanted: Wanted) -> np.ndarray:
             image = ImageOps.exif_transpose(opened).convert("RGB")
             height, width = _covering(image.height, image.width, wanted)
             return _cut(np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)), wanted)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DamagedClip(f"cannot be read: {_line(error)}") from error
 
 

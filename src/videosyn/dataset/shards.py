@@ -77,7 +77,10 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 def read_shard(shard: Shard) -> dict[str, Tensor]:
     """The tensors of a shard, `seeds` among them. A UserError when the file holds other clips than the plan says."""
-    tensors = load_file(shard.path)
+    try:
+        tensors = load_file(shard.path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{shard.path} is damaged: delete it, and the same command makes it again") from error
     if tuple(tensors["seeds"].tolist()) != shard.seeds:
         raise UserError(f"{shard.path} holds other clips than asked for: delete its folder and build it again")
     return tensors
@@ -92,7 +95,10 @@ def check_manifest(folder: str | os.PathLike, manifest: dict[str, Any]) -> None:
         with atomic_file(path) as hidden:  # several processes may write it at once
             hidden.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         return
-    found = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged: delete its folder, and the same command makes it again") from error
     wrong = [key for key in {*found, *manifest} if found.get(key) != manifest.get(key)]
     if wrong:
         key = sorted(wrong)[0]

@@ -11,6 +11,7 @@ from huggingface_hub import snapshot_download
 
 from videosyn.core.errors import UserError
 from videosyn.sampling.model_index import find_model
+from videosyn.weights import SHIPPED
 
 FROM_HABIT = ("use_safetensors", "low_cpu_mem_usage")
 """Options that change nothing here: weights are always safetensors, and always checked before they are used."""
@@ -25,9 +26,15 @@ def model_folder(name: str | os.PathLike, subfolder: str | None = None, **option
     hub = {key: value for key, value in options.items() if key not in FROM_HABIT and value is not None}
     if unknown := sorted(set(hub) - set(HUB_OPTIONS)):
         raise UserError(f"from_pretrained knows {', '.join(HUB_OPTIONS)} and dtype, got {unknown[0]!r}: leave it out")
-    if hub and not Path(name).is_dir():
+    if hub and not Path(name).is_dir() and os.fspath(name) not in SHIPPED:
         patterns = ["*.json", "*.safetensors", "*.md", "*.model"]
-        folder = Path(snapshot_download(os.fspath(name), allow_patterns=patterns, **hub))
+        try:
+            folder = Path(snapshot_download(os.fspath(name), allow_patterns=patterns, **hub))
+        except (OSError, ValueError) as error:  # huggingface_hub's errors are of these kinds
+            why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise UserError(
+                f"{name} could not be fetched from the hub ({why}): give a folder, or another id"
+            ) from error
     else:
         folder = find_model(os.fspath(name))
     return folder / subfolder if subfolder else folder

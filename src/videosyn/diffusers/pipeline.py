@@ -37,7 +37,7 @@ from videosyn.diffusers.schedulers import (
     to_entries,
 )
 from videosyn.diffusers.transformer import VDiTTransformer3DModel
-from videosyn.diffusers.twin import check_saving
+from videosyn.diffusers.twin import check_hub_options, check_saving
 from videosyn.diffusion.guidance import Guidance
 from videosyn.sampling.model_index import Defaults, ModelIndex, Trained
 from videosyn.sampling.pipeline import VideoSynPipeline, null_caption
@@ -55,7 +55,10 @@ class VideoSynPipelineOutput(BaseOutput):
 
 
 class VideoSynDiffusionPipeline(DiffusionPipeline, VideoSynLoraMixin):
-    """The twin of `VideoSynPipeline`: same folders, and with the default scheduler the same films."""
+    """The twin of `VideoSynPipeline`: same folders, and with the default scheduler the same films.
+
+    But for `ddpm`, which draws noise on its way, here from the caller's generator.
+    """
 
     model_cpu_offload_seq = "text_encoder->transformer->vae"
     _exclude_from_cpu_offload = ("text_encoder",)  # from the sequential kind: tokens follow its weights' device
@@ -165,6 +168,7 @@ class VideoSynDiffusionPipeline(DiffusionPipeline, VideoSynLoraMixin):
         push_to_hub: afterwards also to the hub, as `repo_id` (default: the folder's name) with the other options.
         """
         check_saving(safe_serialization, variant)
+        check_hub_options(push_to_hub, hub)
         save_pipeline(self.to_core(), save_directory, int8)
         note_scheduler(Path(save_directory) / OBJECTIVE / OBJECTIVE_CONFIG, self.scheduler)
         if push_to_hub:
@@ -203,7 +207,8 @@ class VideoSynDiffusionPipeline(DiffusionPipeline, VideoSynLoraMixin):
 
         num_frames: 1 + 4k. height, width: pixels, multiples of one token's side. guidance_scale: 1 switches it off.
         generator: one, or one a film; a film with `torch.Generator().manual_seed(s)` is our own pipeline's with seed s.
-        latents: noise (N, Z, t, h, w) to begin with. callback_on_step_end(pipe, step, timestep, {"latents": ...}).
+        latents: noise (N, Z + map_channels, t, h, w) to begin with.
+        callback_on_step_end(pipe, step, timestep, {"latents": ...}).
         Raises UserError for values out of range.
         """
         asked = self.defaults.updated(
@@ -253,6 +258,7 @@ class VideoSynDiffusionPipeline(DiffusionPipeline, VideoSynLoraMixin):
                 bar.update()
         self._current_timestep = None
 
+        noisy = noisy[:, : self.vae.config.latent_channels]  # what comes after them is a map of what lies where
         frames = noisy if output_type == "latent" else self._decode(noisy, output_type)
         self.maybe_free_model_hooks()
         return VideoSynPipelineOutput(frames=frames) if return_dict else (frames,)
@@ -280,7 +286,6 @@ class VideoSynDiffusionPipeline(DiffusionPipeline, VideoSynLoraMixin):
         return latents if scale is None else scale(latents, timestep)
 
     def _decode(self, latents: Tensor, output_type: str) -> Any:
-        latents = latents[:, : self.vae.config.latent_channels]  # what comes after them is a map of what lies where
         raw = self.vae.denormalise(latents.to(self.vae.dtype))
         video = self.vae.decode(raw, return_dict=False)[0]  # (N, 3, T, H, W)
         return self.video_processor.postprocess_video(video.float(), output_type=output_type)

@@ -142,6 +142,9 @@ class Twin(ModelMixin, ConfigMixin):
         push_to_hub: afterwards also to the hub, as `repo_id` (default: the folder's name) with the other options.
         """
         check_saving(safe_serialization, variant)
+        check_hub_options(push_to_hub, hub)
+        if not isinstance(max_shard_size, int):
+            raise UserError(f"max_shard_size is a number of bytes, got {max_shard_size!r}: use 15_000_000")
         core = self.to_core()
         save_module(save_directory, core, core.config, max_shard_bytes=max_shard_size, int8=int8)
         if push_to_hub:
@@ -154,6 +157,12 @@ def check_saving(safe_serialization: bool, variant: str | None) -> None:
         raise UserError("weights are saved as safetensors only: leave out safe_serialization=False")
     if variant is not None:
         raise UserError(f"a folder holds one precision, got variant {variant!r}: save into another folder")
+
+
+def check_hub_options(push_to_hub: bool, options: Mapping[str, Any]) -> None:
+    """A UserError for options that nothing would read: those of the hub, where nothing goes there, or misspelt ones."""
+    if options and not push_to_hub:
+        raise UserError(f"save_pretrained does not know {sorted(options)[0]!r} without push_to_hub: leave it out")
 
 
 def takes_fields_of(config_class: type) -> Callable[[Callable], Callable]:

@@ -63,6 +63,11 @@ def train_dit(options: DiTTraining, processes: Processes, device: torch.device, 
     dit_step.check_buckets(parse_buckets(options.buckets), vae, config.patch_size, options.sequence_parallel)
     team = processes.team(options.sequence_parallel)
     dit_step.check_shared_by(options, vae, config.patch_size, processes.count)
+    if source is None and (vae.time_factor, vae.space_factor) != (4, 8):
+        raise UserError(
+            f"where the world's things lie is known on a grid of 4x8x8 pixels, {options.vae} has "
+            f"{vae.time_factor}x{vae.space_factor}x{vae.space_factor}: give another VidVAE, or data"
+        )
     objective = objective_of(options)
     if isinstance(objective, EpsilonDDPM) and find_spec("diffusers") is None:
         raise UserError("sample sheets of the epsilon objective need diffusers: pip install 'videosyn[diffusers]'")
@@ -104,13 +109,17 @@ def fill_cache(options: DiTTraining, processes: Processes, device: torch.device)
 
 
 def vdit_config(options: DiTTraining) -> VDiTConfig:
-    """Of the preset, or of the model in `init`."""
-    if options.preset != "init":
-        config = preset(presets, options.preset)
-    return dataclasses.replace(config, map_channels=0) if options.data else config  # no map of footage is known
-    if not options.init:
+    """Of the preset, or of the model in `init`. What has no map begins with none: footage, and noise prediction."""
+    if options.preset == "init" and not options.init:
         raise UserError("preset init means the size of the model in init: set init to a model's folder")
-    return load_json(VDiTConfig, Path(options.init) / VDIT / CONFIG_NAME)
+    there = load_json(VDiTConfig, Path(options.init) / VDIT / CONFIG_NAME) if options.init else None
+    if options.preset == "init":
+        assert there is not None
+        return there
+    config = preset(presets, options.preset)
+    if options.data or options.objective == "epsilon":
+        return dataclasses.replace(config, map_channels=there.map_channels if there else 0)
+    return config
 
 
 def objective_of(options: DiTTraining) -> FlowMatching | EpsilonDDPM:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,7 +47,7 @@ def train_vae(
         step.check_shared_by(processes.count)
         outcome = train(options, step, clock, processes)
         model = Path(options.out) / "model"
-        if outcome == "finished" and processes.rank == 0:  # also what `init` brought: its latents have moved
+        if outcome == "finished" and processes.rank == 0 and not load_vae(model).config.latents_std:
             how = {"fps": options.fps, "device": str(device), "dtype": options.dtype}
             calibrate_folder(model, parse_buckets(options.clips)[0], clips=measured, **how)
     finally:
@@ -57,8 +58,11 @@ def train_vae(
 def make_vae(options: VAETraining) -> VidVAE:
     """Of the preset, or of the size in `init`; with random weights, or those of `init`."""
     torch.manual_seed(options.seed)
-    if options.preset == "init":
-        return load_vae(options.init).train()
+    if options.preset == "init":  # its latents move: their mean and spread are measured anew when it has finished
+        given = load_vae(options.init)
+        vae = VidVAE(dataclasses.replace(given.config, latents_mean=(), latents_std=()))
+        vae.load_state_dict(given.state_dict())
+        return vae.train()
     vae = VidVAE(preset(presets, options.preset))
     if options.init:
         check_same(vae.config, options.init, latents_mean=(), latents_std=())

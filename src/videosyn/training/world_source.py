@@ -20,7 +20,7 @@ from videosyn.world.maps import codes, coverage, draw_map
 
 def world_latents(options: DiTTraining, shards: list[Shard], with_maps: bool, device: torch.device) -> CaptionedLatents:
     """Batches of cached latents, with captions spoken anew each time a clip is seen."""
-    with_things = options.thing_weight != 1.0 or options.naming_weight > 0
+    with_things = options.thing_weight != 1.0 or options.naming_weight > 0 or options.routed_share < 1
     return CaptionedLatents(
         LatentCache(shards, "train"),
         options.seed,

@@ -39,7 +39,10 @@ def coverage(
     t = 1 + (T - 1) / 4, h = height / cell_px. Frames are grouped as the VidVAE does: the first alone, then four by
     four. What is hidden behind another thing does not count. They are drawn on `device`.
     """
-    shown = silhouettes(scenes, num_frames, height // FINE, width // FINE, fps, device)  # (B, T, H / FINE, W / FINE)
+    at_once = 1 if torch.device(device).type == "cpu" else 64  # on CPUs the same map whichever others are drawn
+    shown: list[Tensor] = []  # (T, H / FINE, W / FINE) each
+    for low in range(0, len(scenes), at_once):
+        shown += silhouettes(scenes[low : low + at_once], num_frames, height // FINE, width // FINE, fps, device)
     covered = []
     for scene, clip in zip(scenes, shown, strict=True):
         each = torch.stack([(clip == 1 + place).float() for place in range(len(scene.things))])
