@@ -24,11 +24,13 @@ from diffusers.utils.import_utils import is_accelerate_available, is_peft_availa
 
 from videosyn.core.errors import UserError
 from videosyn.diffusers import AutoencoderVidVAE, PromptEncoder, VDiTTransformer3DModel, VideoSynDiffusionPipeline
+from videosyn.diffusers.folder import model_folder
 from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.sampling.pipeline import VideoSynPipeline
 from videosyn.text.t5 import T5TextEncoder
 from videosyn.vdit.model import VDiT
 from videosyn.vdit.presets import TINY
+from videosyn.weights import shipped_folder
 
 PROMPT = "a red ball bounces on the grass"
 MODELS = [("vae", AutoencoderVidVAE), ("transformer", VDiTTransformer3DModel)]
@@ -229,6 +231,21 @@ def test_the_index_is_one_that_diffusers_reads(tiny_folder):
     parts, options = VideoSynDiffusionPipeline._get_signature_keys(VideoSynDiffusionPipeline)
     assert {name for name, entry in index.items() if isinstance(entry, list)} == set(parts)
     assert {name for name in index if name.startswith("videosyn_")} <= set(options)
+
+
+def test_what_save_pretrained_would_not_read_is_refused(tiny_folder, tmp_path):
+    pipe = VideoSynDiffusionPipeline.from_pretrained(tiny_folder)
+    for saver, wrong in ((pipe, {"int_8": True}), (pipe.vae, {"token": "x"}), (pipe.transformer, {"repo_id": "a/b"})):
+        with pytest.raises(UserError, match=f"does not know '{next(iter(wrong))}' without push_to_hub"):
+            saver.save_pretrained(tmp_path / "out", **wrong)
+    with pytest.raises(UserError, match="max_shard_size is a number of bytes, got '5GB'"):
+        pipe.vae.save_pretrained(tmp_path / "out", max_shard_size="5GB")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_shipped_model_opens_with_the_hubs_options():
+    folder = model_folder("nano", local_files_only=True)
+    assert folder == shipped_folder("nano")
 
 
 def test_the_scheduler_in_use_survives_the_folder(pipe, tmp_path):

@@ -173,7 +173,9 @@ def test_a_request_far_outside_training_is_noted_and_the_film_is_made(command, t
         ([PROMPT, "--steps", "0"], "steps must be at least 1"),
         ([PROMPT, "--num-videos", "0"], "num-videos must be at least 1"),
         ([PROMPT, "--fps", "0"], "fps must lie above 0"),
-        ([PROMPT, "--guidance", "-1"], "guidance must not be negative"),
+        ([PROMPT, "--guidance", "-1"], "guidance must be a number of at least 0, got -1"),
+        ([PROMPT, "--guidance", "nan"], "guidance must be a number of at least 0, got nan"),
+        ([PROMPT, "--lora-scale", "inf"], "lora-scale must be a number, got inf"),
         (
             [PROMPT, "--guidance-interval", "0.9", "0.1"],
             "guidance-interval must be ordered within 0 and 1, got 0.9",
@@ -260,6 +262,8 @@ def test_train_reads_a_yaml_file_and_flags_override_it(tmp_path, monkeypatch):
     (tmp_path / "vae.yaml").write_text("max_minutes: 3\nbatch_size: 2\n")
     assert run(["train", "vae", str(tmp_path / "vae.yaml"), "--batch-size", "7"]) == 0
     assert (seen[0].max_minutes, seen[0].batch_size) == (3.0, 7)
+    monkeypatch.setattr(training, "run_vae", lambda options: "stopped")
+    assert run(["train", "vae", str(tmp_path / "vae.yaml")]) == 3  # what follows must not take it for trained
     monkeypatch.setattr(training, "run_dit", seen.append)
     (tmp_path / "dit.yaml").write_text("max_steps: 3\nstages: [{name: a, batch_size: 8}, {name: b}]\n")
     assert run(["train", "dit", str(tmp_path / "dit.yaml"), "--max-steps", "5", "--batch-size", "32"]) == 0

@@ -190,6 +190,24 @@ def test_a_dataset_may_lie_on_any_filesystem_of_fsspec(folder: Path, tmp_path: P
             read_window(lost)
 
 
+def test_a_picture_with_a_broken_chunk_and_a_huge_one_are_damaged_clips(tmp_path, monkeypatch):
+    from PIL import Image
+
+    whole = tmp_path / "whole.png"
+    Image.effect_noise((300, 300), 80).save(whole)  # of several IDAT chunks
+    data = bytearray(whole.read_bytes())
+    second = data.index(b"IDAT", data.index(b"IDAT") + 4)
+    data[second : second + 4] = b"\x00\x01\x02\x03"
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(data)
+    with pytest.raises(DamagedClip, match="cannot be read"):
+        read_window(Wanted(Place(str(broken)), 0.0, 0.1, 1, 32, 32))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    for look in (lambda place: read_window(Wanted(place, 0.0, 0.1, 1, 32, 32)), probe):
+        with pytest.raises(DamagedClip, match="cannot be read"):
+            look(Place(str(whole)))
+
+
 def test_what_cannot_be_reached_gets_one_line():
     fsspec = pytest.importorskip("fsspec")
     with pytest.raises(UserError, match="no folder memory://nowhere"):

@@ -236,6 +236,18 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path: Path,
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 
 
+def test_a_damaged_cache_is_named_in_one_line(tmp_path: Path):
+    shard = shards.plan_shards(tmp_path, parse_buckets(("1x16x16",)), [2], 2, 0)[0]
+    shards.write_shard(shard, {"latents": torch.zeros(2, 1)})
+    assert shards.read_shard(shard)["latents"].shape == (2, 1)
+    shard.path.write_bytes(shard.path.read_bytes()[:-3])
+    with pytest.raises(UserError, match="is damaged: delete it, and the same command makes it again"):
+        shards.read_shard(shard)
+    (tmp_path / "manifest.json").write_text("{half")
+    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
+        shards.check_manifest(tmp_path, {"kind": "any"})
+
+
 def test_processes_may_begin_a_folder_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_text = Path.write_text
 

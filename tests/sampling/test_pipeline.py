@@ -256,6 +256,12 @@ def test_seeds_may_be_given_one_a_film(tiny_pipeline):
         tiny_pipeline(PROMPT, seed=[1, 2])
 
 
+def test_numpys_whole_numbers_are_seeds(tiny_pipeline):
+    film = tiny_pipeline(PROMPT, seed=np.int64(3))
+    assert film.seeds == [3]
+    assert np.array_equal(film.frames, tiny_pipeline(PROMPT, seed=3).frames)
+
+
 def test_previews_end_at_the_film_itself_and_name_the_films_under_way(tiny_pipeline, monkeypatch):
     monkeypatch.setattr(fitting, "MOST_AT_ONCE", 2)
     seen = []
