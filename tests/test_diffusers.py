@@ -71,6 +71,19 @@ def latents_of_core(pipeline, monkeypatch, **arguments):
 # The same films
 
 
+def test_a_models_map_is_denoised_along_and_left_out(tiny_pipeline, monkeypatch):
+    torch.manual_seed(0)
+    vdit = VDiT(dataclasses.replace(TINY, map_channels=6)).eval()
+    torch.nn.init.normal_(vdit.final.weight, std=0.1)
+    mapped = dataclasses.replace(tiny_pipeline, vdit=vdit)
+    twin = VideoSynDiffusionPipeline.from_core(mapped)
+    twin.set_progress_bar_config(disable=True)
+    latents = latents_of(twin)
+    assert latents.shape[1] == TINY.latent_channels
+    torch.testing.assert_close(latents, latents_of_core(mapped, monkeypatch, seed=0), rtol=1e-4, atol=1e-4)
+    assert twin(PROMPT, output_type="np", generator=seeded()).frames.shape == (1, 5, 32, 32, 3)
+
+
 @pytest.mark.parametrize(
     ("num_frames", "height", "width", "num_steps", "guidance"),
     [(5, 32, 32, 2, 3.0), (9, 48, 80, 7, 5.0), (1, 32, 32, 4, 1.0)],
