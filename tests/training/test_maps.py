@@ -40,16 +40,12 @@ def test_a_map_is_learnt_beside_the_latents_and_left_out_of_the_film(tmp_path: P
     run_dit(dit_options(tmp_path, vae_run, max_steps=60, **how))
     course = figures(tmp_path / "run", "map")
     assert sum(course[-10:]) < 0.7 * sum(course[:10])
-    loss, plain, on_map = (figures(tmp_path / "run", name)[0] for name in ("loss", "plain_loss", "map"))
     assert figures(tmp_path / "run", "val/map")
     pipeline = VideoSynPipeline.from_pretrained(tmp_path / "run" / "model", device="cpu", dtype="fp32")
     assert pipeline.vdit.config.map_channels == MAP_CHANNELS
     image = torch.full((32, 32, 3), 90, dtype=torch.uint8).numpy()
     assert pipeline("a red ball bounces", num_steps=2).frames.shape == (1, 5, 32, 32, 3)
     assert pipeline("a red ball bounces", num_steps=2, image=image).frames.shape == (1, 5, 32, 32, 3)
-    assert loss > 0
-    assert plain > 0
-    assert on_map > 0
 
 
 def test_the_weight_of_the_map_is_that_of_its_error(tmp_path: Path, vae_run: Path, mapped):  # noqa: F811
