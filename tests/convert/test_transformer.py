@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from videosyn import VideoSynPipeline
 from videosyn.app.cli import run
+from videosyn.app.convert import _text_encoder
+from videosyn.app.convert_options import TransformerOptions
 from videosyn.convert.checkpoint import Checkpoint, read_checkpoint
 from videosyn.convert.transformer import ORIGINAL, pixart_to_vdit, stdit2_to_vdit
 from videosyn.core.errors import UserError
@@ -187,6 +189,14 @@ def test_a_pickle_that_holds_no_tensors_by_name_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(UserError, match="must hold tensors by name, got a"):
         read_checkpoint(tmp_path / "x.pth")
+
+
+def test_a_text_encoder_published_as_a_pickle_alone_is_taken(t5_folder, tmp_path):
+    folder = shutil.copytree(t5_folder, tmp_path / "t5")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    options = TransformerOptions(tmp_path / "source", tmp_path / "out", text_encoder=str(folder))
+    assert _text_encoder(options, 120).model.config.d_model == 16
 
 
 def test_a_text_encoder_that_lacks_a_tensor_is_refused(stdit2, image_vae_folder, t5_folder, tmp_path, capsys):

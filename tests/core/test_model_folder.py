@@ -1,9 +1,11 @@
+import os
 from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import nn
 
+from videosyn.core.config import load_json
 from videosyn.core.errors import UserError
 from videosyn.core.model_folder import dequantise, load_state, load_strict, quantise, save_module
 
@@ -114,3 +116,28 @@ def test_missing_and_damaged_folders_are_user_errors(tmp_path):
     shard.unlink()
     with pytest.raises(UserError, match="is incomplete: diffusion_pytorch_model-00001"):
         load_state(tmp_path / "net")
+
+
+@pytest.mark.parametrize("shard_bytes", [(1000, 1000), (1000, 1_000_000), (1_000_000, 1000)])
+@pytest.mark.parametrize("fails_at", [0, 1, 2, 3])
+def test_a_save_that_is_cut_short_leaves_no_mix_of_two_models(tmp_path, monkeypatch, shard_bytes, fails_at):
+    folder, replace, done = tmp_path / "net", os.replace, []
+    save_module(folder, net(0), NetConfig(), shard_bytes[0])
+
+    def failing(source, target):
+        if len(done) == fails_at:
+            raise KeyboardInterrupt
+        done.append(target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    try:
+        save_module(folder, net(1), NetConfig(), shard_bytes[1])
+    except KeyboardInterrupt:
+        with pytest.raises(UserError):
+            load_json(NetConfig, folder / "config.json")
+    try:
+        state = load_state(folder)
+    except UserError:
+        return
+    assert all(torch.equal(value, net(1).state_dict()[key]) for key, value in state.items())

@@ -8,8 +8,9 @@ import torch
 from videosyn.app.cli import run
 from videosyn.core.model_folder import save_module
 from videosyn.evaluation.options import SeamsConfig
-from videosyn.evaluation.seams import MOST_DB, _Sums
+from videosyn.evaluation.seams import MOST_DB, _Sums, _ways
 from videosyn.vidvae import presets
+from videosyn.vidvae.config import VidVAEConfig
 from videosyn.vidvae.model import VidVAE
 
 
@@ -56,3 +57,12 @@ def test_clips_without_a_seam_are_refused(tmp_path):
 
     with pytest.raises(UserError, match="clips of 17 frames have no seams in segments of 17"):
         SeamsConfig(frames=17, output=tmp_path / "seams").check()
+
+
+def test_segments_that_do_not_fit_the_vidvae_s_time_are_refused():
+    from videosyn.core.errors import UserError
+
+    four, once = (8,) * 4, (1,) * 4
+    vae = VidVAE(VidVAEConfig(4, 1, four, once, four, once, time_halvings=3, norm_groups=4))
+    with pytest.raises(UserError, match=r"frames must be 1 \+ 8k, got 5: use 1 or 9"):
+        _ways(SeamsConfig(frames=17, segment_frames=5), vae)

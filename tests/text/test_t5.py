@@ -77,3 +77,29 @@ def test_files_of_a_whole_t5_give_its_encoder(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "t5")
     with_tensors(copy / "model.safetensors", **{"lm_head.weight": torch.zeros(2), "decoder.x": torch.zeros(2)})
     T5TextEncoder(copy)
+
+
+def pickled(folder, copy):
+    """The same T5 with pytorch_model.bin instead of safetensors, as older ones are published."""
+    shutil.copytree(folder, copy)
+    torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
+    (copy / "model.safetensors").unlink()
+    return copy
+
+
+def test_a_folder_of_a_pickle_is_read_only_where_that_is_asked_for(folder, encoder, tmp_path):
+    copy = pickled(folder, tmp_path / "t5")
+    with pytest.raises(UserError, match=r"t5 holds a pickle, but model.safetensors is wanted: write it once") as caught:
+        T5TextEncoder(copy)
+    assert "\n" not in str(caught.value)
+    read = T5TextEncoder(copy, dtype=torch.float32, pickled=True)
+    assert torch.equal(read.encode(["ball"]).features, encoder.encode(["ball"]).features)
+
+
+@pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1\n", b"PK\3\4", b""])
+def test_a_damaged_pickle_is_a_user_error_of_one_line(folder, tmp_path, content):
+    copy = pickled(folder, tmp_path / "t5")
+    (copy / "pytorch_model.bin").write_bytes(content)
+    with pytest.raises(UserError, match=r"t5.* copy it again") as caught:
+        T5TextEncoder(copy, pickled=True)
+    assert "\n" not in str(caught.value)

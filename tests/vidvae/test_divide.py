@@ -61,3 +61,10 @@ def test_segments_that_cannot_be_are_refused(vae, make_video):
         DivideAndMerge(merge="sum")  # pyright: ignore[reportArgumentType]
     with pytest.raises(UserError, match=r"frames must be 1 \+ 4k, got 8: use 5 or 9"):
         encode_divided(vae, make_video(17), DivideAndMerge(segment_frames=8))
+
+
+@pytest.mark.parametrize(("segment", "overlap", "factor", "most"), [(9, 5, 4, 1), (21, 17, 4, 9), (5, 3, 1, 2)])
+def test_no_frame_may_lie_in_three_segments(segment, overlap, factor, most):
+    with pytest.raises(UserError, match=rf"of {segment} frames .* got {overlap} frames: share {most}$"):
+        DivideAndMerge(segment, overlap).latent_frames(factor)
+    DivideAndMerge(segment, most).latent_frames(factor)

@@ -38,6 +38,7 @@ def test_nano_fits_the_package():
         {"decoder_blocks": (1, 1)},
         {"time_taps": (0, 3, 3, 3)},
         {"norm_groups": 48},
+        {"norm_groups": 0},
         {"latents_mean": (0.0,)},
         {"latents_std": (1.0, 1.0, 1.0, 0.0)},
         {"patch_size": 0},

@@ -29,6 +29,17 @@ def test_decoding_in_pieces_equals_the_whole(vae, make_video, frames_per_piece):
 
 
 @torch.inference_mode()
+def test_samples_in_pieces_are_those_of_the_whole(vae, make_video):
+    video = make_video(33, batch=2)
+    short, long, whole = (
+        vae.encode(video, torch.Generator().manual_seed(3), frames_per_piece=frames) for frames in (4, 16, 33)
+    )
+    torch.testing.assert_close(short, whole, atol=1e-4, rtol=0)
+    torch.testing.assert_close(long, whole, atol=1e-4, rtol=0)
+    assert not torch.allclose(whole, vae.encode(video), atol=0.1)
+
+
+@torch.inference_mode()
 def test_uneven_and_empty_pieces_are_the_same_video(vae, make_video):
     video = make_video(17)
     pieces = video.split([2, 0, 6, 1, 8], dim=2)

@@ -113,7 +113,7 @@ def _text_encoder(options: TransformerOptions, max_tokens: int) -> T5TextEncoder
     name = options.text_encoder or (str(beside) if beside.is_dir() else None)
     if name is None:
         raise UserError(f"{options.source} has no text encoder beside it: name its T5 encoder with --text-encoder")
-    return T5TextEncoder(name, max_tokens, dtype=torch.bfloat16)
+    return T5TextEncoder(name, max_tokens, dtype=torch.bfloat16, pickled=True)
 
 
 def _report(output: Path, checkpoint: Checkpoint, model: nn.Module) -> None:

@@ -1,6 +1,7 @@
 """Published weights as they lie on disk: a diffusers folder, a safetensors file, or an original .pth or .ckpt.
 
-Pickles are read here and nowhere else, with `weights_only=True`: tensors and plain containers, no code.
+Pickles are read here with `weights_only=True`: tensors and plain containers, no code. Nowhere else but in `text/t5.py`,
+where transformers does the same for T5s that are published as nothing else.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 FIXED_BYTES = 64_000_000  # thread pools, workspaces and kernels of the first call
+NO_LIMIT = 1 << 60  # and more: how version 1 of control groups writes that there is none
 
 
 def available_cpu_bytes() -> int | None:
@@ -27,14 +28,34 @@ def _system_bytes() -> int | None:
         return None
 
 
-def _group_bytes(group: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What the control group's limit leaves. Pages of files that were read count as used, but make room when needed."""
+def _group_bytes(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What the limits of this process's control group and of all groups around it leave. None: there is no limit."""
     try:
-        limit, used = ((group / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
+        lines = groups.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    left: list[int | None] = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            top, names, prefix = root, ("memory.max", "memory.current"), ""
+        elif "memory" in controllers.split(","):  # version 1, whose counts without `total_` leave out inner groups
+            top, names, prefix = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes"), "total_"
+        else:
+            continue
+        group = top / path.strip("/")
+        left += [_left(each, names, prefix) for each in (group, *group.parents) if each.is_relative_to(top)]
+    return min((each for each in left if each is not None), default=None)
+
+
+def _left(group: Path, names: tuple[str, str], prefix: str) -> int | None:
+    """What one group's limit leaves. Pages of files that were read count as used, but make room when needed."""
+    try:
+        limit, used = ((group / name).read_text(encoding="ascii").strip() for name in names)
         counts = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
     except OSError:
         return None
-    if limit == "max":
+    if limit == "max" or int(limit) >= NO_LIMIT:
         return None
-    of_files = sum(int(counts.get(name, 0)) for name in ("inactive_file", "active_file"))
+    of_files = sum(int(counts.get(f"{prefix}{name}", 0)) for name in ("inactive_file", "active_file"))
     return max(0, int(limit) - max(0, int(used) - of_files))

@@ -48,12 +48,12 @@ def save_module(
         _write_shards(written, state, max_shard_bytes)
         config_io.save_json(config, written / CONFIG_NAME)
         folder.mkdir(exist_ok=True)
-        stale = {*folder.glob(f"{WEIGHTS_STEM}*.safetensors"), *folder.glob(INDEX_NAME)}
-        for file in sorted(written.iterdir()):
+        for name in (CONFIG_NAME, INDEX_NAME, f"{WEIGHTS_STEM}*.safetensors"):  # first: a kill must leave no mix
+            for old in folder.glob(name):
+                old.unlink()
+        last = written / CONFIG_NAME  # a folder without it is refused
+        for file in [*sorted(set(written.iterdir()) - {last}), last]:
             os.replace(file, folder / file.name)
-            stale.discard(folder / file.name)
-        for file in stale:
-            file.unlink()
 
 
 def load_state(folder: str | os.PathLike) -> dict[str, Tensor]:

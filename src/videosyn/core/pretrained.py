@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from videosyn.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ def load_strictly(kind: Any, model: str, whose: str, may_be_left: Sequence[str] 
     """
     try:
         loaded, info = kind.from_pretrained(model, output_loading_info=True, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
         line = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise UserError(f"{whose}: cannot load {model!r} ({line}): give a folder or a hub id of weights") from error
     check_all_used(info, model, may_be_left)

@@ -102,8 +102,9 @@ def load_head(head: str) -> nn.Module:
 
     UserError where there is none, or it is no stack of linear layers that ends in one number.
     """
-    path = _head_file(head)
-    return head_of(_read_state(path), head)
+    from videosyn.convert.checkpoint import read_checkpoint
+
+    return head_of(read_checkpoint(_head_file(head)).state, head)
 
 
 def head_of(state: Mapping[str, Tensor], where: str) -> nn.Module:
@@ -135,29 +136,6 @@ def head_of(state: Mapping[str, Tensor], where: str) -> nn.Module:
     if width != 1:
         raise problem
     return nn.Sequential(*layers).eval().requires_grad_(False)
-
-
-def _read_state(path: Path) -> Mapping[str, Tensor]:
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"{path} is damaged ({error}): copy the head again") from error
-    import pickle
-
-    import torch
-
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        line = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise UserError(f"{path} holds no weights that can be read safely ({line})") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UserError(f"{path} is no aesthetic head: a mapping of names to tensors is wanted")
-    return state
 
 
 def _head_file(head: str) -> Path:

@@ -72,6 +72,7 @@ def run(config: SeamsConfig) -> dict[str, dict[str, float]]:
 
 
 def _ways(config: SeamsConfig, vae: VidVAE) -> list[Way]:
+    DivideAndMerge(config.segment_frames, config.overlap_frames).latent_frames(vae.time_factor)  # may refuse
     piece = config.segment_frames - 1
 
     def streamed(vae: VidVAE, video: Tensor) -> Tensor:

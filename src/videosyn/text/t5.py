@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,11 +36,13 @@ class T5TextEncoder:
         max_tokens: int | None = None,
         dtype: torch.dtype = torch.bfloat16,
         device: str | torch.device = "cpu",
+        pickled: bool = False,
     ) -> None:
         """path_or_id: a folder or a hub id of a T5 encoder, with its tokenizer in it, or beside it in `tokenizer/`.
 
-        max_tokens: default what the folder says, as `save` left it, else MAX_TOKENS. Raises UserError where it does
-        not load whole.
+        max_tokens: default what the folder says, as `save` left it, else MAX_TOKENS. pickled: a folder may hold
+        its weights as pytorch_model.bin, read as tensors alone, as a hub id always may: older ones hold nothing else.
+        Raises UserError where it does not load whole.
         """
         try:
             from transformers import AutoTokenizer, T5EncoderModel  # seconds to import; only users of T5 pay
@@ -54,11 +57,24 @@ class T5TextEncoder:
         words = beside if apart else folder
         if folder.is_dir() and not any((words / name).is_file() for name in TOKENIZER_NAMES):  # none would be made up
             raise UserError(f"{words} holds no tokenizer ({' or '.join(TOKENIZER_NAMES)}): copy the T5 again")
+        if not pickled and any(folder.glob("pytorch_model*.bin")) and not any(folder.glob("*.safetensors")):
+            raise UserError(
+                f"{folder} holds a pickle, but model.safetensors is wanted: write it once with transformers, "
+                f"T5EncoderModel.from_pretrained(folder).save_pretrained(folder)"
+            )
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(beside if apart else path_or_id)
             loaded: Any = T5EncoderModel.from_pretrained(
-                path_or_id, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+                path_or_id,
+                dtype=dtype,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                use_safetensors=True if folder.is_dir() and not pickled else None,
             )
+        except (pickle.UnpicklingError, EOFError) as error:
+            raise UserError(
+                f"{path_or_id} holds no weights in its pickle: copy it again, or get its model.safetensors"
+            ) from error
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
             if is_out_of_memory(error):
                 raise

@@ -67,6 +67,8 @@ class VidVAEConfig:
             raise UserError(f"time_taps must be at least 1, got {min(self.time_taps + self.second_time_taps)}: use 3")
         if min(self.latent_channels, self.patch_size) < 1:
             raise UserError("latent_channels and patch_size must be at least 1")
+        if self.norm_groups < 1:
+            raise UserError(f"norm_groups must be at least 1, got {self.norm_groups}: use 32")
         for name in ("encoder_widths", "decoder_widths"):
             for width in getattr(self, name) if self.norm == "group" else ():
                 if width % self.norm_groups:

@@ -42,11 +42,19 @@ class DivideAndMerge:
             )
 
     def latent_frames(self, time_factor: int) -> tuple[int, int]:
-        """A segment and an overlap in latent frames. A UserError where they are not 1 + 4k frames."""
+        """A segment and an overlap in latent frames.
+
+        Raises UserError where they are not 1 + 4k frames, or a frame would lie in three segments: no merge knows three.
+        """
         segment, overlap = (
             1 + (check_num_frames(frames, time_factor) - 1) // time_factor
             for frames in (self.segment_frames, self.overlap_frames)
         )
+        if 2 * overlap > segment:
+            raise UserError(
+                f"segments of {self.segment_frames} frames must share at most half of their latents, "
+                f"got {self.overlap_frames} frames: share {1 + (segment // 2 - 1) * time_factor}"
+            )
         return segment, overlap
 
     def weights(self, num_shared: int) -> Tensor:

@@ -16,10 +16,12 @@ class Posterior:
     logvar: Tensor
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """A draw (B, Z, t, h, w), differentiable in mean and logvar."""
-        noise = torch.randn(
-            self.mean.shape, generator=generator, device=self.mean.device, dtype=torch.float32, requires_grad=False
-        )
+        """A draw (B, Z, t, h, w), differentiable in mean and logvar. In pieces the draws are those of the whole."""
+        frames = [
+            torch.randn(frame.shape, generator=generator, device=frame.device, dtype=torch.float32)
+            for frame in self.mean.detach().unbind(2)
+        ]
+        noise = torch.stack(frames, 2)  # (B, Z, t, h, w)
         return self.mean + torch.exp(0.5 * self.logvar) * noise.to(self.mean.dtype)
 
     def mode(self) -> Tensor:
