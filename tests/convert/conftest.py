@@ -1,9 +1,12 @@
 """Small published models: an image VAE, PixArt, a T5, as their own libraries save them, all with random weights."""
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "vdit"))  # so that tests find stdit2_names.py
 
 
 @pytest.fixture(scope="session")

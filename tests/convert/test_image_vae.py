@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from videosyn.app.cli import run
 from videosyn.convert.checkpoint import Checkpoint, read_checkpoint
@@ -122,3 +123,124 @@ def test_a_tensor_too_many_or_too_few_is_named(image_vae, image_vae_folder):
 def test_what_the_file_says_is_not_overruled(image_vae_folder):
     with pytest.raises(UserError, match=r"says norm_num_groups 4, got 8: leave it out$"):
         to_vidvae(read_checkpoint(image_vae_folder), norm_groups=8)
+
+
+@pytest.fixture
+def make_small_vae(tmp_path):
+    """-> an image VAE and what is read of its folder."""
+
+    def make(**options):
+        from diffusers import AutoencoderKL
+
+        torch.manual_seed(0)
+        image_vae = AutoencoderKL(
+            block_out_channels=(8, 16),  # pyright: ignore[reportArgumentType]
+            down_block_types=("DownEncoderBlock2D",) * 2,  # pyright: ignore[reportArgumentType]
+            up_block_types=("UpDecoderBlock2D",) * 2,  # pyright: ignore[reportArgumentType]
+            norm_num_groups=4,
+            scaling_factor=0.5,
+            **options,
+        ).eval()
+        image_vae.save_pretrained(tmp_path)
+        return image_vae, read_checkpoint(tmp_path)
+
+    return make
+
+
+def without(found: Checkpoint, *names: str) -> Checkpoint:
+    return Checkpoint(found.path, {name: found.state[name] for name in found.state if name not in names}, found.config)
+
+
+@pytest.mark.parametrize("absent", ["quant_conv", "post_quant_conv"])
+def test_each_quant_convolution_is_the_identity_only_where_the_vae_is_without_it(make_small_vae, absent):
+    image_vae, found = make_small_vae(**{f"use_{absent}": False})
+    assert_is_the_image_vae(to_vidvae(found, time_halvings=1), image_vae, scaling=0.5)
+    there = {"quant_conv": "post_quant_conv", "post_quant_conv": "quant_conv"}[absent]
+    with pytest.raises(UserError, match=rf"is incomplete: {there}\.weight and {there}\.bias missing, copy"):
+        to_vidvae(without(found, f"{there}.weight", f"{there}.bias"), time_halvings=1)
+
+
+def test_a_quant_convolution_of_which_a_tensor_is_missing_is_refused(make_small_vae):
+    _, found = make_small_vae()
+    for cut in ("quant_conv.weight", "quant_conv.bias", "post_quant_conv.weight"):
+        with pytest.raises(UserError, match=rf"is incomplete: {re.escape(cut)} missing, copy the model again$"):
+            to_vidvae(without(found, cut), time_halvings=1)
+    layers = [f"{layer}.{kind}" for layer in ("quant_conv", "post_quant_conv") for kind in ("weight", "bias")]
+    file = Checkpoint(found.path, found.state)  # a file alone says nothing: all four may be absent together
+    with pytest.raises(UserError, match=r"quant_conv\.weight and quant_conv\.bias missing"):
+        to_vidvae(without(file, *layers[:2]), time_halvings=1, norm_groups=4)
+    vae = to_vidvae(without(file, *layers), time_halvings=1, norm_groups=4)
+    assert torch.equal(vae.decoder.post_quant_conv.weight.squeeze(), torch.eye(4))
+
+
+def test_a_mean_and_spread_for_each_channel_are_kept(make_small_vae):
+    mean, std = [0.5, -1.0, 2.0, 0.0], [2.0, 0.5, 1.0, 4.0]
+    image_vae, found = make_small_vae(latents_mean=mean, latents_std=std)
+    vae = to_vidvae(found, time_halvings=1)
+    image = torch.rand(1, 3, 16, 16) * 2 - 1
+    with torch.inference_mode():
+        raw = image_vae.encode(image).latent_dist.mean
+        expected = (raw - torch.tensor(mean).view(4, 1, 1)) * 0.5 / torch.tensor(std).view(4, 1, 1)
+        torch.testing.assert_close(vae.encode(image.unsqueeze(2))[:, :, 0], expected, rtol=0, atol=1e-4)
+
+
+def test_what_is_dropped_and_what_is_not_read_is_told(image_vae, tmp_path, capsys):
+    state = compvis(image_vae)
+    extra = {"loss.discriminator.main.0.weight": torch.zeros(2)}
+    saved = {"state_dict": {**state, **extra}, "state_dict_ema": state, "epoch": 3, "names": ["a"]}
+    torch.save(saved, tmp_path / "vae.ckpt")
+    words = ["convert", "sd-vae", str(tmp_path / "vae.ckpt"), str(tmp_path / "out"), "--norm-groups", "4"]
+    assert run(words) == 0
+    told = capsys.readouterr()
+    assert f"{len(state)} tensors of {tmp_path / 'vae.ckpt'}, 1 dropped, " in told.out
+    assert told.err == f"videosyn: {tmp_path / 'vae.ckpt'} also holds tensors under state_dict_ema: they are not read\n"
+
+
+@pytest.mark.parametrize(("content", "why"), [(b"", "EOFError"), (b"Read me first", "pop from empty list")])
+def test_a_file_that_is_no_pickle_is_refused_in_one_line(tmp_path, content, why):
+    path = tmp_path / "vae.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"vae\.ckpt is damaged \({why}\): copy it again$"):
+        read_checkpoint(path)
+
+
+def test_an_old_pickle_cut_off_anywhere_is_refused(tmp_path):
+    path = tmp_path / "vae.ckpt"
+    torch.save({"a.weight": torch.zeros(4, 4)}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    assert list(read_checkpoint(path).state) == ["a.weight"]
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match=r"damaged[^\n]*$"):
+            read_checkpoint(path)
+
+
+def test_another_vae_and_numbers_not_above_0_are_refused_in_one_line(tiny_folder, tmp_path, capsys):
+    source, out = str(tiny_folder), str(tmp_path / "out")
+    assert run(["convert", "sd-vae", source, out]) == 2
+    assert "vae is no image VAE of Stable Diffusion's kind: it has no tensor" in capsys.readouterr().err
+    for flag in ("norm-groups", "scaling-factor"):
+        assert run(["convert", "sd-vae", source, out, f"--{flag}", "0"]) == 2
+        assert capsys.readouterr().err == f"videosyn: {flag} must be above 0, got 0: leave it out\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (OSError(28, "No space left on device"), 2, "out cannot be written ([Errno 28] No space left on device): make"),
+        (SafetensorError("I/O error"), 2, "out cannot be written (I/O error): make room, or choose another folder"),
+        (KeyboardInterrupt(), 130, "stopped, nothing half written"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_whole_is_not_there(
+    image_vae_folder, tmp_path, monkeypatch, capsys, error, code, message
+):
+    def fail(folder, *_):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        raise error
+
+    monkeypatch.setattr("videosyn.app.convert.save_module", fail)
+    assert run(["convert", "sd-vae", str(image_vae_folder), str(tmp_path / "out")]) == code
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from stdit2_names import their_name
 
 from videosyn import VideoSynPipeline
 from videosyn.app.cli import run
 from videosyn.app.convert import _text_encoder
 from videosyn.app.convert_options import TransformerOptions
 from videosyn.convert.checkpoint import Checkpoint, read_checkpoint
-from videosyn.convert.transformer import ORIGINAL, pixart_to_vdit, stdit2_to_vdit
+from videosyn.convert.transformer import pixart_to_vdit, stdit2_to_vdit
 from videosyn.core.errors import UserError
 from videosyn.core.video_file import read_video
 from videosyn.vdit.config import VDiTConfig
@@ -23,12 +24,6 @@ from videosyn.vdit.model import VDiT
 
 GOLDEN = Path(__file__).parent.parent / "vdit" / "golden" / "stdit2_tiny.safetensors"
 """A tiny random STDiT2 under its own names, its inputs and outputs (tests/vdit/test_stdit2.py)."""
-
-
-def their_name(key: str) -> str:
-    for theirs, ours in reversed(ORIGINAL):
-        key = key.replace(ours, theirs)
-    return key
 
 
 @pytest.fixture
@@ -158,8 +153,9 @@ def test_open_sora_becomes_a_pipeline_that_makes_films_by_its_own_rules(stdit2, 
 
 
 def test_a_pixart_pipeline_folder_brings_its_own_vae_and_text_encoder(
-    make_pixart, image_vae, t5_folder, tmp_path, capsys
+    make_pixart, image_vae, t5_folder, tmp_path, monkeypatch, capsys
 ):
+    monkeypatch.setenv("HOME", str(tmp_path))
     source, out = tmp_path / "pixart", tmp_path / "out"
     make_pixart().save_pretrained(source / "transformer")
     image_vae.save_pretrained(source / "vae")
@@ -167,8 +163,11 @@ def test_a_pixart_pipeline_folder_brings_its_own_vae_and_text_encoder(
         place = source / ("tokenizer" if file.name.startswith("tokenizer") else "text_encoder")
         place.mkdir(exist_ok=True)
         (place / file.name).write_bytes(file.read_bytes())
-    assert run(["convert", "pixart-alpha", str(source), str(out), "--dtype", "fp32"]) == 0
-    assert "its temporal attention is new and silent" in capsys.readouterr().err
+    assert run(["convert", "pixart-alpha", "~/pixart", "~/out", "--dtype", "fp32"]) == 0
+    told = capsys.readouterr()
+    assert "its temporal attention is new and silent" in told.err
+    dropped = sum(name.startswith("pos_embed.pos_embed") for name in make_pixart().state_dict())
+    assert f", {dropped} dropped, " in told.out
     pipeline = VideoSynPipeline.from_pretrained(out, device="cpu", dtype="fp32")
     assert (pipeline.vae.time_factor, pipeline.text_encoder.max_tokens) == (4, 120)
     frames = pipeline("a red ball", num_steps=2, num_frames=5, height=32, width=32).frames
@@ -235,3 +234,56 @@ def test_a_mistake_is_one_line_code_2_and_nothing_written(tmp_path, monkeypatch,
     assert error.startswith(f"videosyn: {message}")
     assert "\n" not in error
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_every_path_is_taken_from_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    options = TransformerOptions(Path("~/a"), Path("~/b"), vae=Path("~/c"), text_encoder="~/d")
+    paths = options.source, options.output, options.vae, Path(options.text_encoder or "")
+    assert paths == tuple(tmp_path / name for name in "abcd")
+
+
+def test_a_base_size_that_the_folder_contradicts_is_refused(make_pixart, tmp_path):
+    make_pixart().save_pretrained(tmp_path)
+    found = read_checkpoint(tmp_path)
+    for asked in (64, 0):
+        with pytest.raises(UserError, match=rf"says base_size 128, got {asked}: leave it out$"):
+            pixart_to_vdit(found, base_size_px=asked)
+    silent = {name: value for name, value in found.config.items() if name != "sample_size"}
+    assert pixart_to_vdit(replace(found, config=silent), base_size_px=64).config.base_size_px == 64
+    with pytest.raises(UserError, match="base_size_px must be at least 1, got 0"):
+        pixart_to_vdit(replace(found, config=silent), base_size_px=0)
+
+
+@pytest.mark.parametrize("flag", ["heads", "base-size"])
+def test_heads_and_a_base_size_that_are_not_above_0_are_refused(stdit2, tmp_path, capsys, flag):
+    assert run(["convert", "open-sora-1.1", str(stdit2), str(tmp_path / "out"), f"--{flag}", "0"]) == 2
+    assert capsys.readouterr().err == f"videosyn: {flag} must be above 0, got 0: leave it out\n"
+
+
+def test_open_soras_folder_is_taken_as_its_file_is(stdit2, tmp_path):
+    folder = tmp_path / "STDiT2"
+    folder.mkdir()
+    shutil.copy(stdit2, folder / "model.safetensors")
+    (folder / "config.json").write_text('{"model_type": "stdit2", "input_sq_size": 16}')
+    found = stdit2_to_vdit(read_checkpoint(folder))
+    assert found.config.base_size_px == 16
+    state = stdit2_to_vdit(read_checkpoint(stdit2)).state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in found.state_dict().items())
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_pipeline_that_cannot_be_written_whole_is_not_there(
+    stdit2, image_vae_folder, t5_folder, tmp_path, monkeypatch, capsys, error
+):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("videosyn.text.t5.T5TextEncoder.save", fail)  # the VAE and the transformer are written by then
+    before = sorted(tmp_path.iterdir())
+    words = ["--vae", str(image_vae_folder), "--text-encoder", str(t5_folder)]
+    stopped = isinstance(error, KeyboardInterrupt)
+    assert run(["convert", "open-sora-1.1", str(stdit2), str(tmp_path / "out"), *words]) == (130 if stopped else 2)
+    message = "stopped, nothing half written" if stopped else "out cannot be written ([Errno 28] No space left"
+    assert message in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before

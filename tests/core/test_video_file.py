@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from videosyn.core.errors import UserError
-from videosyn.core.files import atomic_file, check_writable
+from videosyn.core.files import atomic_file, atomic_folder, check_writable
 from videosyn.core.video_file import contact_sheet, read_metadata, read_video, write_video
 
 METADATA = {"prompt": 'a "red" bäll', "seed": "7", "settings": "x" * 700}
@@ -105,6 +105,22 @@ def test_a_stopped_write_leaves_the_old_file_and_no_other(tmp_path):
         stop()
     assert [file.name for file in tmp_path.iterdir()] == ["film.mp4"]
     assert (tmp_path / "film.mp4").read_text() == "old"
+
+
+def test_a_stopped_write_of_a_folder_leaves_nothing_and_a_whole_one_all(tmp_path):
+    def write(error: BaseException | None) -> None:
+        with atomic_folder(tmp_path / "model") as hidden:
+            hidden.mkdir()
+            (hidden / "weights").write_text("half")
+            assert not (tmp_path / "model").exists()
+            if error is not None:
+                raise error
+
+    with pytest.raises(KeyboardInterrupt):
+        write(KeyboardInterrupt())
+    assert list(tmp_path.iterdir()) == []
+    write(None)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "model", tmp_path / "model" / "weights"]
 
 
 def test_folders_that_are_missing_or_files_are_not_writable(tmp_path):

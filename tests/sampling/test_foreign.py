@@ -222,6 +222,27 @@ def test_an_image_vae_takes_a_video_frame_by_frame(tmp_path):
     assert (vae.time_factor, vae.space_factor, vae.latent_channels) == (1, 2, 4)
 
 
+def test_an_image_vae_with_the_old_names_of_its_attention_is_whole(tmp_path):
+    from diffusers import AutoencoderKL
+
+    image_vae = AutoencoderKL(block_out_channels=(8,), norm_num_groups=2)  # pyright: ignore[reportArgumentType]
+    image_vae.save_pretrained(tmp_path)
+    (file,) = tmp_path.glob("*.safetensors")
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    pattern = re.compile(r"(?<=attentions\.0\.)(to_[qkv]|to_out\.0)(?=\.)")
+    state = {pattern.sub(lambda match: old[match[0]], key): value for key, value in load_file(file).items()}
+    assert "encoder.mid_block.attentions.0.proj_attn.weight" in state
+    save_file(state, file, {"format": "pt"})
+    vae = open_any_vae(str(tmp_path), "cpu", "fp32")
+    assert isinstance(vae, ForeignVae)
+    found = vae.vae.state_dict()
+    assert all(torch.equal(value, found[key]) for key, value in image_vae.state_dict().items())
+    del state["decoder.mid_block.attentions.0.query.bias"]
+    save_file(state, file, {"format": "pt"})
+    with pytest.raises(UserError, match=r"1 missing \(decoder\.mid_block\.attentions\.0\.to_q\.bias\)"):
+        open_any_vae(str(tmp_path), "cpu", "fp32")
+
+
 def test_frames_that_a_vae_does_not_give_back_are_refused(folders):
     vae = open_any_vae(str(folders["wan"]), "cpu", "fp32")
     with pytest.raises(UserError, match=r"7 frames of 32x32 come back as 5 of 32x32: choose frames and sizes"):

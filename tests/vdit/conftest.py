@@ -1,11 +1,16 @@
 """A tiny VDiT whose every weight counts: fresh ones start silent, so nothing could be seen to depend on anything."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.model import VDiT
 from videosyn.vdit.presets import TINY
+
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests find stdit2_names.py
 
 
 @pytest.fixture

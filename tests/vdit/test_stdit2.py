@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from stdit2_names import their_name, their_names
 
 from videosyn.convert.transformer import ORIGINAL
 from videosyn.core.model_folder import load_strict
@@ -31,16 +32,35 @@ CONFIG = VDiTConfig(
     base_size_px=8,
 )
 
+REAL = {
+    "x_embedder.proj.weight": "patch_embedder.weight",
+    "t_embedder.mlp.0.weight": "time_embedder.fc1.weight",
+    "csize_embedder.mlp.2.bias": "size_embedder.fc2.bias",
+    "ar_embedder.mlp.0.bias": "aspect_embedder.fc1.bias",
+    "fl_embedder.mlp.2.weight": "frame_count_embedder.fc2.weight",
+    "fps_embedder.mlp.0.weight": "fps_embedder.fc1.weight",
+    "t_block.1.weight": "modulation.weight",
+    "t_block_temp.1.weight": "temporal_modulation.weight",
+    "y_embedder.y_proj.fc1.weight": "caption_projection.fc1.weight",
+    "y_embedder.y_embedding": "null_text",
+    "rope.freqs": "rope_frequencies",
+    "final_layer.scale_shift_table": "final_table",
+    "final_layer.linear.weight": "final.weight",
+    "blocks.1.scale_shift_table": "blocks.1.table",
+    "blocks.1.scale_shift_table_temporal": "blocks.1.temporal_table",
+    "blocks.1.attn.q_norm.weight": "blocks.1.spatial_attention.q_norm.weight",
+    "blocks.1.attn_temp.qkv.weight": "blocks.1.temporal_attention.qkv.weight",
+    "blocks.1.cross_attn.q_linear.weight": "blocks.1.cross_attention.q.weight",
+    "blocks.1.cross_attn.kv_linear.bias": "blocks.1.cross_attention.kv.bias",
+    "blocks.1.cross_attn.proj.weight": "blocks.1.cross_attention.proj.weight",
+    "blocks.1.mlp.fc2.weight": "blocks.1.mlp.fc2.weight",
+}
+"""Names as published files have them -> a VDiT's, written out."""
+
 
 def our_name(key: str) -> str:
     for theirs, ours in ORIGINAL:
         key = key.replace(theirs, ours)
-    return key
-
-
-def their_name(key: str) -> str:
-    for theirs, ours in reversed(ORIGINAL):
-        key = key.replace(ours, theirs)
     return key
 
 
@@ -65,7 +85,14 @@ def test_legacy_vdit_reproduces_stdit2():
 def test_an_stdit2_has_names_for_all_that_a_vdit_has():
     keys = list(VDiT(CONFIG).state_dict())
     assert [our_name(their_name(key)) for key in keys] == keys
-    assert len({their_name(key) for key in keys}) == len(keys)
+    assert sorted(map(their_name, keys)) == sorted(their_names(CONFIG.depth))
+
+
+def test_the_golden_and_the_names_are_those_that_stdit2s_authors_gave():
+    golden = {key.removeprefix("model.") for key in load_file(GOLDEN) if key.startswith("model.")}
+    assert golden == their_names(CONFIG.depth)
+    assert [our_name(key) for key in REAL] == list(REAL.values())
+    assert [their_name(key) for key in REAL.values()] == list(REAL)
 
 
 def write_golden() -> None:

@@ -199,7 +199,7 @@ def run(argv: Sequence[str]) -> int:
         print(f"videosyn: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"videosyn: {stop or 'stopped, nothing half written'}", file=sys.stderr)
+        print(f"videosyn: {str(stop) or 'stopped, nothing half written'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output, such as `head`, went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safetensors import SafetensorError
+
 from videosyn.app.convert_options import ImageVaeOptions, TransformerOptions
+from videosyn.convert import image_vae, transformer
 from videosyn.convert.checkpoint import Checkpoint, read_checkpoint
 from videosyn.convert.image_vae import to_vidvae
 from videosyn.convert.transformer import pixart_to_vdit, stdit2_to_vdit
 from videosyn.core.config import read_json
 from videosyn.core.errors import UserError
+from videosyn.core.files import atomic_folder
 from videosyn.core.model_folder import CONFIG_NAME, save_module
 from videosyn.core.runtime import pick_dtype
 from videosyn.dataset.latent_cache import load_vae
@@ -33,21 +39,22 @@ PIXART_TOKENS, OPEN_SORA_TOKENS = 120, 200
 def run_sd_vae(options: ImageVaeOptions) -> None:
     """Writes a VidVAE folder."""
     halvings = {1: 0, 4: 2}[options.time_factor]
-    checkpoint = read_checkpoint(options.source, "vae")
+    checkpoint = _read(options.source, "vae")
     vae = to_vidvae(checkpoint, halvings, options.norm_groups, options.scaling_factor)
-    save_module(options.output, vae, vae.config)
-    _report(options.output, checkpoint, vae)
+    with _new_folder(options.output) as folder:
+        save_module(folder, vae, vae.config)
+    _report(options.output, checkpoint, vae, image_vae.is_dropped)
 
 
 def run_pixart(options: TransformerOptions) -> None:
     """Writes a pipeline that makes PixArt's images, and films once its temporal attention is trained."""
-    checkpoint = read_checkpoint(options.source, "transformer")
+    checkpoint = _read(options.source, "transformer")
     vdit = pixart_to_vdit(checkpoint, options.heads, options.base_size)
     latent_px = checkpoint.config.get("sample_size")  # the size that it was trained at, where the folder says
     px = latent_px * 8 if latent_px else vdit.config.base_size_px
     defaults = Defaults(num_frames=1, height=px, width=px, num_steps=20, guidance=4.5, sampler="dpm++")
     _save(options, vdit, 2, PIXART_TOKENS, EpsilonDDPM(), defaults, Trained(max_frames=1, max_pixels=px * px))
-    _report(options.output, checkpoint, vdit)
+    _report(options.output, checkpoint, vdit, transformer.is_dropped)
     print("videosyn: its temporal attention is new and silent: it makes images until it is trained", file=sys.stderr)
 
 
@@ -56,13 +63,13 @@ def run_open_sora(options: TransformerOptions) -> None:
 
     The steps' variances are those that it learned, where it has channels for them, as the published model does.
     """
-    checkpoint = read_checkpoint(options.source, "transformer")
+    checkpoint = _read(options.source, "transformer")
     vdit = stdit2_to_vdit(checkpoint, options.heads, options.base_size)
     defaults = Defaults(num_frames=16, height=240, width=432, num_steps=100, guidance=7.0, fps=8.0, sampler="ddpm")
     learned = vdit.config.num_out_channels == 2 * vdit.config.latent_channels
     objective = EpsilonDDPM(guided_channels=3, learned_variance=learned)
     _save(options, vdit, 0, OPEN_SORA_TOKENS, objective, defaults, Trained())
-    _report(options.output, checkpoint, vdit)
+    _report(options.output, checkpoint, vdit, transformer.is_dropped)
 
 
 def _save(
@@ -92,7 +99,8 @@ def _save(
     if options.dtype != "as-is":
         number = pick_dtype(options.dtype, next(vdit.parameters()).device)
         vdit, vae = vdit.to(number), vae.to(number)
-    VideoSynPipeline(vae, vdit, text_encoder, objective, defaults, trained).save_pretrained(options.output)
+    with _new_folder(options.output) as folder:
+        VideoSynPipeline(vae, vdit, text_encoder, objective, defaults, trained).save_pretrained(folder)
 
 
 def _vae(options: TransformerOptions, time_halvings: int) -> VidVAE:
@@ -101,7 +109,7 @@ def _vae(options: TransformerOptions, time_halvings: int) -> VidVAE:
         raise UserError(f"{options.source} has no VAE beside it: name its image VAE with --vae")
     if (path / CONFIG_NAME).is_file() and read_json(path / CONFIG_NAME).get("_class_name") == "VidVAE":
         return load_vae(path)
-    return to_vidvae(read_checkpoint(path, "vae"), time_halvings)
+    return to_vidvae(_read(path, "vae"), time_halvings)
 
 
 def _text_encoder(options: TransformerOptions, max_tokens: int) -> T5TextEncoder:
@@ -116,6 +124,27 @@ def _text_encoder(options: TransformerOptions, max_tokens: int) -> T5TextEncoder
     return T5TextEncoder(name, max_tokens, dtype=torch.bfloat16, pickled=True)
 
 
-def _report(output: Path, checkpoint: Checkpoint, model: nn.Module) -> None:
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """Yields a hidden folder that becomes `path`, or goes, whatever is raised. UserError where it cannot be written."""
+    try:
+        with atomic_folder(path) as hidden:
+            yield hidden
+    except (OSError, SafetensorError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} cannot be written ({why}): make room, or choose another folder") from error
+
+
+def _read(path: Path, part: str) -> Checkpoint:
+    checkpoint = read_checkpoint(path, part)
+    if checkpoint.unread:
+        names = ", ".join(checkpoint.unread[:5])
+        print(f"videosyn: {checkpoint.path} also holds tensors under {names}: they are not read", file=sys.stderr)
+    return checkpoint
+
+
+def _report(output: Path, checkpoint: Checkpoint, model: nn.Module, is_dropped: Callable[[str], bool]) -> None:
     count = sum(value.numel() for value in model.state_dict().values())
-    print(f"{output}: {len(checkpoint.state)} tensors of {checkpoint.path}, {count / 1e6:.1f} M parameters")
+    dropped = sum(map(is_dropped, checkpoint.state))
+    used = f"{len(checkpoint.state) - dropped} tensors of {checkpoint.path}"
+    print(f"{output}: {used}, {dropped} dropped, {count / 1e6:.1f} M parameters")

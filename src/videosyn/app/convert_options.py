@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,9 +20,18 @@ class _Conversion:
     output: Annotated[Positional[Path], arg(metavar="OUTPUT")]
     """A new folder."""
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if isinstance(value := getattr(self, field.name), (str, Path)):
+                object.__setattr__(self, field.name, type(value)(os.path.expanduser(value)))
+
     def check(self) -> None:
-        """Raises UserError where the source is missing or the output is there already."""
-        if not self.source.expanduser().exists():
+        """Raises UserError where the source is missing, the output is there already, or a number is not above 0."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, (int, float)) and not value > 0:
+                raise UserError(f"{field.name.replace('_', '-')} must be above 0, got {value:g}: leave it out")
+        if not self.source.exists():
             raise UserError(f"no weights at {self.source}: give a diffusers folder or a file of weights")
         if self.output.exists():
             raise UserError(f"{self.output} exists already: choose a new folder")

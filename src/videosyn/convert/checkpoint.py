@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,16 @@ from torch import Tensor
 
 from videosyn.core.config import read_json
 from videosyn.core.errors import UserError
-from videosyn.core.model_folder import CONFIG_NAME, load_state
+from videosyn.core.model_folder import CONFIG_NAME, WEIGHTS_STEM, load_state
 
+TRANSFORMERS_NAME = "model.safetensors"
+"""A folder's weights as transformers names them, and Open-Sora."""
 PICKLED = (".pth", ".pt", ".ckpt", ".bin")
 _WRAPPERS = ("state_dict", "model", "module")
 """Under these names training scripts put a model's tensors."""
+_DAMAGED = (RuntimeError, OSError, EOFError, ValueError, LookupError, struct.error)
+_CONFUSED = (AttributeError, TypeError, AssertionError)
+"""What reading a pickle raises that is cut off, or none."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class Checkpoint:
     state: Mapping[str, Tensor]
     config: Mapping[str, Any] = field(default_factory=dict)
     """A folder's config.json, or what a safetensors file says under `config`."""
+    unread: tuple[str, ...] = ()
+    """What a pickle holds beside the model that has tensors too, such as an average of it."""
 
     def known(self, name: str, asked: int | float | None, default: int | float) -> Any:
         """What the file says, else what was asked for, else what is published. UserError where the first two differ."""
@@ -68,13 +76,17 @@ def read_checkpoint(path: str | Path, part: str = "") -> Checkpoint:
         folder = path / part if part and (path / part).is_dir() else path
         if not (folder / CONFIG_NAME).exists():
             raise UserError(f"{folder} is no diffusers folder: it has no {CONFIG_NAME}")
-        return Checkpoint(folder, load_state(folder), read_json(folder / CONFIG_NAME))
+        said, file = read_json(folder / CONFIG_NAME), folder / TRANSFORMERS_NAME
+        if file.is_file() and not any(folder.glob(f"{WEIGHTS_STEM}*.safetensors")):
+            return replace(_read_safetensors(file), config=said)
+        return Checkpoint(folder, load_state(folder), said)
     if not path.is_file():
         raise UserError(f"no weights at {path}: give a diffusers folder, or a .safetensors, .pth or .ckpt file")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix in PICKLED:
-        return Checkpoint(path, _tensors(_unpickled(path), path))
+        content, unread = _unwrapped(_unpickled(path))
+        return Checkpoint(path, _tensors(content, path), unread=unread)
     raise UserError(f"weights must be .safetensors, {', '.join(PICKLED)}, got {path.name}")
 
 
@@ -93,14 +105,28 @@ def _unpickled(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{path} holds more than tensors, or is damaged: it is not read") from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is damaged ({str(error).splitlines()[0][:100]}): copy it again") from error
+    except (*_DAMAGED, *_CONFUSED) as error:
+        why = (str(error).strip() or type(error).__name__).splitlines()[0][:100]
+        raise UserError(f"{path} is damaged ({why}): copy it again") from error
+
+
+def _unwrapped(content: Any) -> tuple[Any, tuple[str, ...]]:
+    """-> the model inside its wrappers, and the names beside it that hold tensors as well."""
+    beside: list[str] = []
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            beside += [str(name) for name, value in content.items() if name != wrapper and _has_tensors(value)]
+            content = content[wrapper]
+    return content, tuple(beside)
+
+
+def _has_tensors(content: Any) -> bool:
+    if isinstance(content, (dict, list, tuple)):
+        return any(map(_has_tensors, content.values() if isinstance(content, dict) else content))
+    return isinstance(content, Tensor)
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    for name in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content = content[name]
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path} must hold tensors by name, got a {type(content).__name__}")
     found = {name: value for name, value in content.items() if isinstance(value, Tensor)}

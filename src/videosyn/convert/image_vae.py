@@ -55,14 +55,19 @@ def to_vidvae(
     state = _in_diffusers_names(checkpoint.state)
     found = replace(checkpoint, state=state)
     num_scales = found.count("encoder.down_blocks.{}.")
+    if num_scales == 0:
+        raise UserError(
+            f"{checkpoint.path} is no image VAE of Stable Diffusion's kind: it has no tensor encoder.down_blocks.0 "
+            "(a VidVAE needs no conversion)"
+        )
     scales = range(num_scales)
     channels = found.width("decoder.conv_in.weight", 1)
-    if "quant_conv.weight" not in state:  # VAEs without them (SD 3, FLUX): the identity
-        state["quant_conv.weight"] = torch.eye(2 * channels)[..., None, None]
-        state["post_quant_conv.weight"] = torch.eye(channels)[..., None, None]
-        state |= {"quant_conv.bias": torch.zeros(2 * channels), "post_quant_conv.bias": torch.zeros(channels)}
+    state |= _absent_quant_convolutions(found, channels)
     scaling = found.known("scaling_factor", scaling_factor, SCALING_FACTOR)
     shift = found.config.get("shift_factor") or 0.0
+    mean, std = found.config.get("latents_mean"), found.config.get("latents_std")
+    if mean is None or std is None:  # one number for all channels
+        mean, std = (shift,) * channels if shift else (), (1.0,) * channels
     upwards = [num_scales - 1 - scale for scale in scales]  # the decoder counts from the coarsest
     taps = (1 if time_halvings == 0 else 3,) * num_scales
     config = VidVAEConfig(
@@ -75,16 +80,39 @@ def to_vidvae(
         second_time_taps=taps,
         time_halvings=time_halvings,
         norm_groups=found.known("norm_num_groups", norm_groups, 32),
-        latents_mean=(shift,) * channels if shift else (),
-        latents_std=(1 / scaling,) * channels,
+        latents_mean=tuple(mean),
+        latents_std=tuple(each / scaling for each in std),
     )
     vae = VidVAE(config).to(state["decoder.conv_in.weight"].dtype)
     load_strict(vae, inflate(state, vae), checkpoint.path)
     return vae
 
 
+def is_dropped(name: str) -> bool:
+    """Whether a tensor is one of training alone."""
+    return any(re.match(each, name) for each in DROPPED)
+
+
+def _absent_quant_convolutions(found: Checkpoint, channels: int) -> dict[str, Tensor]:
+    """The identity for each of the two that the VAE is without (SD 3, FLUX), as its config says; where it has none,
+    that is when nothing is there of either. A UserError for a tensor that is missing.
+    """
+    added: dict[str, Tensor] = {}
+    widths = {"quant_conv": 2 * channels, "post_quant_conv": channels}
+    names = {layer: [f"{layer}.weight", f"{layer}.bias"] for layer in widths}
+    has_any = any(name in found.state for both in names.values() for name in both)
+    for layer, width in widths.items():
+        missing = [name for name in names[layer] if name not in found.state]
+        is_used = found.config.get(f"use_{layer}", True) if found.config else has_any
+        if len(missing) == 2 and not is_used:
+            added |= {f"{layer}.weight": torch.eye(width)[..., None, None], f"{layer}.bias": torch.zeros(width)}
+        elif missing:
+            raise UserError(f"{found.path} is incomplete: {' and '.join(missing)} missing, copy the model again")
+    return added
+
+
 def _in_diffusers_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    kept = {name: tensor for name, tensor in state.items() if not any(re.match(each, name) for each in DROPPED)}
+    kept = {name: tensor for name, tensor in state.items() if not is_dropped(name)}
     if not any("encoder.down.0." in name for name in kept):
         return kept
     renamed: dict[str, Tensor] = {}

@@ -23,7 +23,7 @@ from videosyn.vdit.model import VDiT
 NUM_HEADS = 16
 BASE_SIZE_PX = 512
 """Published defaults, where neither file nor flag says otherwise."""
-DROPPED = ("pos_embed", "pos_embed_temporal")
+DROPPED = ("pos_embed", "pos_embed_temporal", "pos_embed.pos_embed")
 """Tables of positions, which are computed."""
 
 ORIGINAL = (
@@ -82,16 +82,17 @@ def pixart_to_vdit(checkpoint: Checkpoint, num_heads: int | None = None, base_si
         state = renamed(joined, partial(_renamed, names=DIFFUSERS))
         if "table" in state:
             state["final_table"] = state.pop("table")
-        said = checkpoint.config.get("sample_size")
-        if said and base_size_px is None:
-            base_size_px = int(said * 8 // (checkpoint.config.get("interpolation_scale") or max(said // 64, 1)))
         heads = checkpoint.known("num_attention_heads", num_heads, NUM_HEADS)
     else:
         state = renamed(_kept(checkpoint), partial(_renamed, names=ORIGINAL))
         heads = checkpoint.known("num_heads", num_heads, NUM_HEADS)
+    told, size = {}, checkpoint.config.get("sample_size")
+    if size:
+        told["base_size"] = int(size * 8 // (checkpoint.config.get("interpolation_scale") or max(size // 64, 1)))
+    base = replace(checkpoint, config=told).known("base_size", base_size_px, BASE_SIZE_PX)
     if "patch_embedder.weight" in state and state["patch_embedder.weight"].ndim == 4:
         state["patch_embedder.weight"] = state["patch_embedder.weight"].unsqueeze(2)
-    config = _config(checkpoint, state, heads, base_size_px or BASE_SIZE_PX, time_factor=4, temporal=False)
+    config = _config(checkpoint, state, heads, base, time_factor=4, temporal=False)
     with torch.random.fork_rng():
         torch.manual_seed(0)  # the same file gives the same model
         vdit = VDiT(config)
@@ -162,9 +163,14 @@ def _config(
     )
 
 
+def is_dropped(name: str) -> bool:
+    """Whether a tensor is a table of positions."""
+    return name in DROPPED
+
+
 def _kept(checkpoint: Checkpoint) -> Checkpoint:
     """Without what is dropped."""
-    return replace(checkpoint, state={name: value for name, value in checkpoint.state.items() if name not in DROPPED})
+    return replace(checkpoint, state={name: value for name, value in checkpoint.state.items() if not is_dropped(name)})
 
 
 def _is_temporal(name: str) -> bool:
@@ -183,7 +189,7 @@ def _joined(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, value in state.items():
         match = re.search(r"attn1\.to_([qkv])\.|attn2\.to_([kv])\.", name)
         if match is None:
-            if name not in DROPPED and name != "pos_embed.pos_embed":
+            if not is_dropped(name):
                 joined[name] = value
             continue
         letters = "qkv" if match[1] else "kv"

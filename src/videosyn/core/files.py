@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all. Torch-free."""
+"""Files and folders that appear whole or not at all. Torch-free."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,18 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(hidden, path)
     finally:
         hidden.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """The same for a folder that is not there yet: whoever writes makes the hidden one."""
+    path = Path(path)
+    hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        yield hidden
+        os.replace(hidden, path)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def check_writable(path: str | os.PathLike) -> Path:

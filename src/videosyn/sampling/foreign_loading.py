@@ -42,12 +42,18 @@ def text_encoders(folder: Path, dtype: torch.dtype) -> dict[str, nn.Module]:
 
 
 def check_complete(part: nn.Module, folder: Path) -> None:
-    """Raises UserError, naming up to five, for tensors that are in the part but not its files, or the other way."""
-    stored: set[str] = set()
+    """Raises UserError, naming up to five, for tensors that are in the part but not its files, or the other way.
+
+    diffusers renames tensors of older files as it loads, of those in one piece alone: so they are here.
+    """
+    names: dict[str, None] = {}
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="pt") as opened:
-            stored.update(opened.keys())
-    own = set(part.state_dict())
+            names |= dict.fromkeys(opened.keys())
+    rename = getattr(part, "_fix_state_dict_keys_on_load", None)
+    if rename is not None and not any(folder.glob("*.safetensors.index.json")):
+        rename(names)  # in place
+    stored, own = set(names), set(part.state_dict())
     _check_none_left(folder, part, own - stored, stored - own)
 
 

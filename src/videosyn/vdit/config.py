@@ -57,7 +57,8 @@ class VDiTConfig:
     """edge of the image whose tokens stand one apart in the position grid; sizes below stretch over the same grid"""
 
     def __post_init__(self) -> None:
-        for name in ("latent_channels", "text_width", "width", "depth", "num_heads", "patch_size", "mlp_ratio"):
+        counts = ("latent_channels", "text_width", "width", "depth", "num_heads", "patch_size", "mlp_ratio")
+        for name in (*counts, "base_size_px"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.width % (2 * self.num_heads):
