@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +46,7 @@ class BestOf:
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         num_films = len(prompts) * num_videos
-        if not isinstance(seed, Integral):
+        if not isinstance(seed, int | np.integer):
             raise UserError("best-of takes one seed, from which those of all candidates come")
         made = self.pipeline(prompts, seed=seed, num_videos=num_videos * self.count, **how)
         scores = np.concatenate(

@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 import torch
@@ -329,7 +328,7 @@ def joined_frames(pieces: Iterable[Tensor], num_frames: int) -> np.ndarray:
 
 def seeds_of_films(seed: int | Sequence[int], num_films: int) -> list[int]:
     """seed, seed + 1, ... or the given ones, of which there must be one a film."""
-    if isinstance(seed, Integral):
+    if isinstance(seed, int | np.integer):
         return [int(seed) + index for index in range(num_films)]
     if len(seed) != num_films:
         raise UserError(f"seeds must be one a film, got {len(seed)} for {num_films} films: give {num_films}")
