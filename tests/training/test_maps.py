@@ -35,6 +35,10 @@ def figures(out: Path, name: str) -> list[float]:
     return [line[name] for line in lines if name in line]
 
 
+def test_the_preset_has_the_worlds_map():
+    assert presets.NANO_MAP == replace(presets.NANO, map_channels=MAP_CHANNELS)
+
+
 def test_a_map_is_learnt_beside_the_latents_and_left_out_of_the_film(tmp_path: Path, vae_run: Path, mapped):  # noqa: F811
     how = {"muon_lr": 1e-2, "adamw_lr": 1e-2, "image_phase_fraction": 0.0, "map_weight": 3.0}
     run_dit(dit_options(tmp_path, vae_run, max_steps=60, **how))
