@@ -34,7 +34,8 @@ from videosyn.dataset.buckets import Bucket, parse_buckets
 from videosyn.diffusion.flow import FlowMatching
 from videosyn.sampling.pipeline import VideoSynPipeline
 from videosyn.training.blocks import blocks_of, compile_blocks, recompute
-from videosyn.training.dit_step import DiTStep, latent_size
+from videosyn.training.dit_batches import latent_size
+from videosyn.training.dit_step import DiTStep
 from videosyn.training.dry_run import memory_here
 from videosyn.training.loop import _Run
 from videosyn.training.memory import count_parameters, predicted_bytes, state_bytes, vdit_kept_bytes

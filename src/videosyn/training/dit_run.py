@@ -31,6 +31,7 @@ from videosyn.text.t5 import T5TextEncoder
 from videosyn.text.tokenizer import WordTokenizer
 from videosyn.training import dit_step
 from videosyn.training.blocks import blocks_of, compile_blocks, recompute
+from videosyn.training.dit_batches import check_buckets, check_shared_by
 from videosyn.training.footage_source import FootageSource, footage_source, tell
 from videosyn.training.loop import train
 from videosyn.training.options import DiTTraining
@@ -60,9 +61,9 @@ def train_dit(options: DiTTraining, processes: Processes, device: torch.device, 
             f"the VDiT {options.preset} wants {config.latent_channels} latent channels, {options.vae} gives "
             f"{vae.config.latent_channels}: choose another preset or VidVAE"
         )
-    dit_step.check_buckets(parse_buckets(options.buckets), vae, config.patch_size, options.sequence_parallel)
+    check_buckets(parse_buckets(options.buckets), vae, config.patch_size, options.sequence_parallel)
     team = processes.team(options.sequence_parallel)
-    dit_step.check_shared_by(options, vae, config.patch_size, processes.count)
+    check_shared_by(options, vae, config.patch_size, processes.count)
     if source is None and (vae.time_factor, vae.space_factor) != (4, 8):
         raise UserError(
             f"where the world's things lie is known on a grid of 4x8x8 pixels, {options.vae} has "

@@ -17,8 +17,7 @@ from videosyn.dataset.batches import batch_sizes, check_shared
 from videosyn.dataset.buckets import Bucket, counts_by_share, parse_buckets
 from videosyn.dataset.footage import read_footage
 from videosyn.dataset.windows import Fitting, fit_windows
-from videosyn.training.dit_run import frozen_text, vdit_config
-from videosyn.training.dit_step import (
+from videosyn.training.dit_batches import (
     check_buckets,
     check_shared_by,
     dit_batch_sizes,
@@ -26,6 +25,7 @@ from videosyn.training.dit_step import (
     latent_size,
     tokens_of,
 )
+from videosyn.training.dit_run import frozen_text, vdit_config
 from videosyn.training.memory import count_parameters, predicted_bytes, state_bytes, vae_kept_bytes, vdit_kept_bytes
 from videosyn.training.options import DiTTraining, Training, VAETraining
 from videosyn.training.run import preset
