@@ -1,5 +1,6 @@
 # make demo: a film from a prompt. make test, make check, make bench: see each rule's comment.
 PYTHON ?= python3
+JOBS ?= auto
 BIN := .venv/bin
 OUT ?= demo.mp4
 PROMPT ?= a red ball bounces on the grass at sunset
@@ -12,8 +13,9 @@ demo: .venv/.runtime
 	$(BIN)/videosyn generate "$(PROMPT)" -o "$(OUT)"
 	@echo "The film is at $(abspath $(OUT))"
 
+# As many processes as cores, a file of tests after the other in each. JOBS=0: all in one, in order.
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --dist loadfile
 
 # A broker and a database on 127.0.0.1, and a browser: with them `make test` leaves nothing out. Debian: installs them.
 services:
@@ -24,7 +26,7 @@ check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --dist loadfile
 
 # Each benchmark prints its figures; none of them fails the build. FOOTAGE: a folder of real videos with a footage.json.
 bench: .venv/.dev
