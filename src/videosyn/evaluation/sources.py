@@ -15,7 +15,6 @@ from torch import Tensor
 
 from videosyn.captioner.clip_captioner import MemoryCaptioner, open_captioner
 from videosyn.core.errors import UserError
-from videosyn.core.model_folder import CONFIG_NAME
 from videosyn.core.runtime import pick_device, pick_dtype
 from videosyn.dataset.latent_cache import load_vae
 from videosyn.evaluation.options import AdherenceConfig
@@ -86,7 +85,8 @@ def open_any_vae(model: str, device: str, dtype: str) -> VidVAE | ForeignVae:
 
 
 def _vae_folder(model: str) -> Path:
-    return Path(model) if (Path(model) / CONFIG_NAME).is_file() else find_model(model) / "vae"
+    folder = find_model(model)
+    return folder / "vae" if (folder / "vae").is_dir() else folder
 
 
 @torch.inference_mode()
