@@ -14,7 +14,7 @@ from videosyn.core.video_file import read_video
 from videosyn.dataset.buckets import Bucket
 from videosyn.dataset.latent_cache import encode_frames
 from videosyn.dataset.world_clips import render_clips
-from videosyn.sampling.foreign_vae import load_any_vae
+from videosyn.sampling.foreign_vae import ForeignVae
 
 LINES = {"max_steps": 1, "dtype": "fp32", "num_clips": 2, "num_images": 1, "validation_clips": 2, "workers": 0}
 
@@ -39,7 +39,7 @@ def test_a_cache_of_the_world_holds_what_the_vae_gives_its_own_denoisers(tmp_pat
     (films,), (images,) = shards(tmp_path, "5x32x32"), shards(tmp_path, "1x32x32")
     assert (films["latents"].shape, images["latents"].shape) == ((2, 16, 2, 4, 4), (1, 16, 1, 4, 4))
     rendered = render_clips(films["seeds"].tolist(), Bucket(5, 32, 32), "train")
-    assert torch.equal(films["latents"], encode_frames(load_any_vae(folder), rendered).bfloat16())
+    assert torch.equal(films["latents"], encode_frames(ForeignVae.from_pretrained(folder), rendered).bfloat16())
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -49,7 +49,7 @@ def test_a_cache_of_footage_does_too(tmp_path, foreign_folders, workers):
     assert command(["cache"], tmp_path, foreign_folders, **fields) == 0
     (films,) = shards(tmp_path, "5x32x48")
     frames = torch.from_numpy(read_video(data / "clips/00.mp4")[0])[None]
-    expected = encode_frames(load_any_vae(foreign_folders["wan"] / "vae"), frames)
+    expected = encode_frames(ForeignVae.from_pretrained(foreign_folders["wan"] / "vae"), frames)
     assert films["whole"].all()
     torch.testing.assert_close(films["latents"].float(), expected, rtol=0.02, atol=0.05)
 
