@@ -111,12 +111,13 @@ def test_frames_by_another_name_make_a_film_too(foreign_folders, tmp_path):
     assert np.array_equal(both.frames[0], pipeline("a red ball", **how).frames[0])
 
 
-def test_a_sana_video_is_asked_for_frames():
+def test_a_sana_video_is_asked_for_frames_and_for_the_size_itself():
     class SanaVideoPipeline(OtherPipeline):
         def __call__(
             self, prompt, frames=81, height=32, width=32, num_inference_steps=1, generator=None,
-            output_type="pil", callback_on_step_end=None,
+            output_type="pil", use_resolution_binning=True, callback_on_step_end=None,
         ):  # fmt: skip
+            assert not use_resolution_binning
             return super().__call__(prompt, frames, height, width)
 
     pipeline = ForeignPipeline(SanaVideoPipeline())  # pyright: ignore[reportArgumentType]

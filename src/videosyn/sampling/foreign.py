@@ -128,6 +128,8 @@ class ForeignPipeline:
             "guidance_scale": guidance,
             "negative_prompt": negative_prompt,
             "frame_rate": fps if "frame_rate" in self._accepts else None,
+            # SanaVideo would make another size, and resize.
+            "use_resolution_binning": False if "use_resolution_binning" in self._accepts else None,
         }
         asked = {name: value for name, value in asked.items() if value is not None}
         for name in asked:
