@@ -101,14 +101,15 @@ def save_t5():
 
 @pytest.fixture(scope="session")
 def foreign_makers(save_t5, tmp_path_factory):
-    """Name -> a function that makes a small random pipeline of diffusers' around one tiny T5: Wan, LTX, CogVideoX."""
+    """Name -> a function that makes a small random pipeline of diffusers' around one tiny T5."""
     from functools import partial
 
     from transformers import AutoTokenizer, T5EncoderModel
 
     folder = save_t5(tmp_path_factory.mktemp("t5"), width=32)
     parts = T5EncoderModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder, model_max_length=64)
-    return {name: partial(make, *parts) for name, make in (("wan", _wan), ("ltx", _ltx), ("cogvideox", _cogvideox))}
+    makers = {"wan": _wan, "ltx": _ltx, "cogvideox": _cogvideox, "latte": _latte}
+    return {name: partial(make, *parts) for name, make in makers.items()}
 
 
 @pytest.fixture(scope="session")
@@ -226,6 +227,41 @@ def _cogvideox(text_encoder, tokenizer):
         temporal_compression_ratio=4,
     )
     return CogVideoXPipeline(
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        vae=vae,
+        transformer=transformer,
+        scheduler=DDIMScheduler(),
+    )
+
+
+def _latte(text_encoder, tokenizer):
+    from diffusers import AutoencoderKL, DDIMScheduler, LattePipeline, LatteTransformer3DModel
+
+    transformer = LatteTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=8,
+        in_channels=4,
+        out_channels=8,
+        num_layers=1,
+        cross_attention_dim=16,
+        attention_bias=True,
+        sample_size=4,
+        patch_size=2,
+        activation_fn="gelu-approximate",
+        num_embeds_ada_norm=1000,
+        norm_type="ada_norm_single",
+        norm_elementwise_affine=False,
+        caption_channels=32,
+        video_length=16,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        norm_num_groups=2,
+    )
+    return LattePipeline(
         tokenizer=tokenizer,
         text_encoder=text_encoder,
         vae=vae,

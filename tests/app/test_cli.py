@@ -181,6 +181,12 @@ def test_a_request_far_outside_training_is_noted_and_the_film_is_made(command, t
             "guidance-interval must be ordered within 0 and 1, got 0.9",
         ),
         ([PROMPT, "--guidance-interval", "0.1", "900"], "got 0.1 900: use 0 0.9"),
+        ([PROMPT, "--lora-scale", "0.5"], "--lora-scale 0.5 scales nothing without --lora: give a LoRA file"),
+        ([PROMPT, "--captioner", "my/one"], "--captioner my/one chooses nothing without --best-of: use --best-of 4"),
+        (
+            [PROMPT, "--guidance-interval", "0", "0.9", "--guidance", "1"],
+            "--guidance-interval says when to guide, and --guidance 1 never does: leave one out",
+        ),
         ([PROMPT, "--shift", "0"], "shift must lie above 0 and up to 100, got 0: use 1 for none"),
         ([PROMPT, "--cache-threshold", "2"], "cache-threshold must lie within 0 and 1, got 2: use 0.1"),
         ([PROMPT, "--compile", "--memory", "int8"], "--compile needs whole weights on the device, not --memory int8"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from videosyn.app import cli
 from videosyn.core.errors import UserError
 from videosyn.evaluation.adherence import run
 from videosyn.evaluation.options import AdherenceConfig, ReconstructionConfig
@@ -74,3 +75,13 @@ def test_the_sheet_keeps_wide_films_wide(tmp_path):
     sheet = np.asarray(Image.open(tmp_path / "wide" / "sheet.png"))
     assert sheet.shape[1] == 4 * (192 + 2) + 420
     assert judged[0].seen.place == judged[0].asked.place
+
+
+def test_the_command_judges_films_of_a_diffusers_pipeline(foreign_folders, tmp_path):
+    out = tmp_path / "out"
+    words = ["--num-prompts", "1", "--steps", "1", "--frames", "9", "-o", str(out)]
+    assert cli.run(["evaluate", "adherence", "--model", str(foreign_folders["wan"]), *words]) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["settings"]["model"] == str(foreign_folders["wan"])
+    assert report["attributes"]["all at once"]["count"] == len(report["clips"]) == 1
+    assert Image.open(out / "sheet.png").size[1] == 98

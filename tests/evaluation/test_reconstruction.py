@@ -7,6 +7,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from videosyn.app import cli
 from videosyn.core.errors import UserError
 from videosyn.core.model_folder import save_module
 from videosyn.core.video_file import write_video
@@ -194,3 +195,12 @@ def test_no_more_clips_are_held_than_are_measured_at_once(monkeypatch, tmp_path)
     run(ReconstructionConfig(("it",), shapes=("1x16x16",), num_clips=12, output=tmp_path / "out"))
     assert len(alive) == 12
     assert most <= 3
+
+
+def test_the_command_measures_a_diffusers_vae(foreign_folders, tmp_path):
+    out, model = tmp_path / "out", str(foreign_folders["wan"] / "vae")
+    words = ["--model", model, "--shapes", "9x32x32", "--num-clips", "1", "--dtype", "fp32", "-o", str(out)]
+    assert cli.run(["evaluate", "reconstruction", *words]) == 0
+    figures = json.loads((out / "report.json").read_text())["models"][model]["9x32x32"]
+    (line,) = (out / "clips.jsonl").read_text().splitlines()
+    assert figures["psnr_db"]["mean"] == pytest.approx(json.loads(line)["psnr_db"])

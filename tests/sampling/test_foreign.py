@@ -1,4 +1,4 @@
-"""Small random Wan, LTX and CogVideoX pipelines, built from config and saved as diffusers saves them."""
+"""Small random Wan, LTX, CogVideoX and Latte pipelines, built from config and saved as diffusers saves them."""
 
 import json
 import re
@@ -280,7 +280,7 @@ def test_a_text_encoder_is_whole_or_refused(folders, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--height", "40"], "WanPipeline: `height` and `width` have to be divisible by"),
+        (["--height", "40"], "height must be a multiple of 16, got 40: use 32 or 48"),
         (["--image", __file__], "--image works with VideoSyn models alone"),
         (["--compile"], "--compile works with VideoSyn models alone"),
         (["--sampler", "euler"], "--sampler works with VideoSyn models alone"),

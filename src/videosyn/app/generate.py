@@ -74,6 +74,8 @@ def run(config: GenerateConfig) -> None:
         return
     for note in output.notes:
         _say(note)
+    if complete is None:  # another model's film, of its own defaults where nothing was asked for
+        settings |= dict(zip(("num_frames", "height", "width"), output.frames.shape[1:4])) | {"fps": output.fps}
     shared = {"model": config.model, **settings, **cheaper, "negative": config.negative}
     shared |= {"memory": config.memory} if config.memory != "full" else {}
     shared |= {"best_of": config.best_of, "captioner": config.captioner} if config.best_of > 1 else {}

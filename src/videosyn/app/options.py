@@ -107,12 +107,18 @@ class GenerateConfig:
             raise UserError(f"guidance must be a number of at least 0, got {self.guidance:g}: use 1 or more")
         if not math.isfinite(self.lora_scale):
             raise UserError(f"lora-scale must be a number, got {self.lora_scale:g}: use 1")
+        if self.lora_scale != 1.0 and self.lora is None:
+            raise UserError(f"--lora-scale {self.lora_scale:g} scales nothing without --lora: give a LoRA file")
         if self.best_of < 1:
             raise UserError(f"best-of must be at least 1, got {self.best_of}: use 4")
+        if self.captioner != "nano" and self.best_of == 1:
+            raise UserError(f"--captioner {self.captioner} chooses nothing without --best-of: use --best-of 4")
         if self.guidance_interval is not None:
             low, high = self.guidance_interval
             if not 0 <= low <= high <= 1:
                 raise UserError(f"guidance-interval must be ordered within 0 and 1, got {low:g} {high:g}: use 0 0.9")
+            if self.guidance == 1:
+                raise UserError("--guidance-interval says when to guide, and --guidance 1 never does: leave one out")
         if self.shift is not None and not 0 < self.shift <= 100:
             raise UserError(f"shift must lie above 0 and up to 100, got {self.shift:g}: use 1 for none")
         if self.cache_threshold is not None and not 0 <= self.cache_threshold <= 1:

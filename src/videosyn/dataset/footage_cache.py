@@ -28,11 +28,10 @@ from videosyn.dataset.buckets import Bucket
 from videosyn.dataset.decoders import Decoders
 from videosyn.dataset.footage import Footage
 from videosyn.dataset.footage_batches import Read
-from videosyn.dataset.latent_cache import encode_frames, fingerprint, load_vae
+from videosyn.dataset.latent_cache import Vae, encode_frames, fingerprint, load_vae
 from videosyn.dataset.shards import Shard, check_manifest, fill, read_shard, write_shard, write_tensors
 from videosyn.dataset.windows import Window, Windows, wanted, window_id
 from videosyn.text.features import TextEncoder, TextFeatures
-from videosyn.vidvae.model import VidVAE
 
 SHARD_CLIPS = 64
 """Windows in a shard of latents."""
@@ -50,13 +49,15 @@ def write_footage_latents(
     dtype: str = "auto",
     part: tuple[int, int] = (0, 1),
     on_shard: Callable[[int, int], None] | None = None,
+    load: Callable[[str | os.PathLike], Vae] = load_vae,
 ) -> list[Path]:
     """Encodes all windows into shards: `latents` bf16, `seeds` (the windows' ids) and `whole` bool (n,), False for a
     window that could not be read. Shards that exist are kept; of those that lack windows, these are tried again.
     Returns the paths of all.
 
     On CPUs `workers` processes decode and encode; on an accelerator they decode, and this process encodes.
-    part: this process's number among those that fill the folder together, and how many they are.
+    part: this process's number among those that fill the folder together, and how many they are. load: importable by
+    name, opens `vae_folder`.
     """
     global _encoder
     check_manifest(folder, {"kind": "footage latents", "vae": fingerprint(vae_folder)})
@@ -65,7 +66,7 @@ def write_footage_latents(
     on_cpu = torch.device(device).type == "cpu"
     # A decoder may crash on a clip: where there are processes, it has one of its own.
     decoders = min(workers, 1) if on_cpu else workers
-    setup = (os.fspath(vae_folder), footage, contents, device, dtype, decoders)
+    setup = (load, os.fspath(vae_folder), footage, contents, device, dtype, decoders)
     done = sum(_is_whole(shard) for shard in own)
     for _ in fill(own, _encode_shard, _load_encoder, setup, workers if on_cpu else 0, _is_whole):
         done += 1
@@ -115,7 +116,7 @@ def _divide(folder: Path, prefix: str, key: str, ids: Sequence[int], size: int) 
 class _Encoder:
     """What a process that fills a cache holds."""
 
-    vae: VidVAE
+    vae: Vae
     footage: Footage
     contents: dict[str, tuple[Window, ...]]
     decoders: Decoders
@@ -125,10 +126,16 @@ _encoder: _Encoder | None = None
 
 
 def _load_encoder(
-    vae_folder: str, footage: Footage, contents: dict[str, tuple[Window, ...]], device: str, dtype: str, workers: int
+    load: Callable[[str], Vae],
+    vae_folder: str,
+    footage: Footage,
+    contents: dict[str, tuple[Window, ...]],
+    device: str,
+    dtype: str,
+    workers: int,
 ) -> None:
     global _encoder
-    vae = load_vae(vae_folder).to(device, pick_dtype(dtype, torch.device(device)))
+    vae = load(vae_folder).to(device, pick_dtype(dtype, torch.device(device)))
     decoders = Decoders(workers)
     # A process of a pool waits for its own processes when it ends, after it has closed all queues, at priority 10.
     Finalize(decoders, decoders.close, exitpriority=20)
@@ -146,7 +153,7 @@ def _encode_shard(shard: Shard) -> None:
         kept = read_shard(shard)
         latents, whole = kept["latents"], kept["whole"]
     else:
-        latents = torch.zeros(len(shard.seeds), vae.config.latent_channels, *size, dtype=torch.bfloat16)
+        latents = torch.zeros(len(shard.seeds), vae.latent_channels, *size, dtype=torch.bfloat16)
         whole = torch.zeros(len(shard.seeds), dtype=torch.bool)
     windows, missing = _encoder.contents[shard.path.name], (~whole).nonzero().flatten().tolist()
     for low in range(0, len(missing), 8):

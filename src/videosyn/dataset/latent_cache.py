@@ -2,7 +2,7 @@
 
     scenes -> render -> VidVAE.encode -> shards of latents and seeds -> memory, grouped by shape
 
-Latents are normalised, in bf16, at the posterior's mode. A cache knows which VidVAE made it and refuses another.
+Latents are normalised, in bf16, at the posterior's mode. A cache knows which VAE made it and refuses another.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from videosyn.core.config import load_json, save_json
 from videosyn.core.errors import UserError
@@ -32,14 +33,28 @@ ENCODE_VOLUME = 1_300_000
 """Pixels encoded at once on a CPU (8 clips of 17x96x96): more only costs memory. An accelerator takes 16 times that."""
 
 
+class Vae(Protocol):
+    """What fills a cache: a VidVAE, or another VAE that is called as one."""
+
+    @property
+    def latent_channels(self) -> int: ...
+    @property
+    def time_factor(self) -> int: ...
+    @property
+    def space_factor(self) -> int: ...
+    def encode(self, video: Tensor, /) -> Tensor: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+    def to(self, device: str, dtype: torch.dtype, /) -> Any: ...
+
+
 def video_from_frames(frames: Tensor, dtype: torch.dtype) -> Tensor:
     """uint8 (B, T, H, W, 3) -> video (B, 3, T, H, W) in [-1, 1], channels last in memory."""
     return frames.permute(0, 4, 1, 2, 3).to(dtype).div_(127.5).sub_(1.0)
 
 
 @torch.no_grad()
-def encode_frames(vae: VidVAE, frames: Tensor) -> Tensor:
-    """uint8 (B, T, H, W, 3) -> normalised latents (B, Z, t, h, w) in the VidVAE's dtype."""
+def encode_frames(vae: Vae, frames: Tensor) -> Tensor:
+    """uint8 (B, T, H, W, 3) -> normalised latents (B, Z, t, h, w) in the VAE's dtype."""
     weight = next(vae.parameters())
     limit = ENCODE_VOLUME * (1 if weight.device.type == "cpu" else 16)
     chunk = max(1, limit // frames[0, ..., 0].numel())
@@ -127,6 +142,7 @@ def write_latents(
     shard_size: int = SHARD_SIZE,
     rendered: str | os.PathLike | None = None,
     on_shard: Callable[[int, int], None] | None = None,
+    load: Callable[[str | os.PathLike], Vae] = load_vae,
 ) -> list[Shard]:
     """Renders and encodes clips into shards: `latents` bf16 (n, Z, t, h, w) and `seeds` int64 (n,).
 
@@ -134,6 +150,7 @@ def write_latents(
     exist are kept, so a killed run goes on where it was, and a larger number adds to what is there.
     Shards of pixels that the folder `rendered` has (`write_clips`, same seeds) are not rendered again.
     `on_shard(done, total)` is called as they come. On an accelerator everything runs in this process.
+    `load`, importable by name, opens `vae_folder`.
     """
     films = tuple(bucket for bucket in buckets if bucket.frames > 1)
     images = tuple(bucket for bucket in buckets if bucket.frames == 1)
@@ -150,7 +167,7 @@ def write_latents(
     check_manifest(folder, manifest)
     shards = plan_shards(folder, films + images, counts, shard_size, first_seed)
     on_cpu = torch.device(device).type == "cpu"
-    setup = (os.fspath(vae_folder), split, fps, device, dtype, None if rendered is None else Path(rendered))
+    setup = (load, os.fspath(vae_folder), split, fps, device, dtype, None if rendered is None else Path(rendered))
     done = sum(shard.path.exists() for shard in shards)
     for _ in fill(shards, _encode_shard, _load_encoder, setup, workers if on_cpu else 0):
         done += 1
@@ -163,7 +180,7 @@ def write_latents(
 class _Encoder:
     """What a process that fills a cache holds."""
 
-    vae: VidVAE
+    vae: Vae
     split: Split
     fps: float
     device: str
@@ -173,9 +190,17 @@ class _Encoder:
 _encoder: _Encoder | None = None
 
 
-def _load_encoder(vae_folder: str, split: Split, fps: float, device: str, dtype: str, rendered: Path | None) -> None:
+def _load_encoder(
+    load: Callable[[str], Vae],
+    vae_folder: str,
+    split: Split,
+    fps: float,
+    device: str,
+    dtype: str,
+    rendered: Path | None,
+) -> None:
     global _encoder
-    vae = load_vae(vae_folder).to(device, pick_dtype(dtype, torch.device(device)))
+    vae = load(vae_folder).to(device, pick_dtype(dtype, torch.device(device)))
     _encoder = _Encoder(vae, split, fps, device, rendered)
 
 

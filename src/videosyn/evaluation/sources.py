@@ -14,15 +14,13 @@ from einops import rearrange
 from torch import Tensor
 
 from videosyn.captioner.clip_captioner import MemoryCaptioner, open_captioner
-from videosyn.core.config import read_json
 from videosyn.core.errors import UserError
-from videosyn.core.model_folder import CONFIG_NAME
 from videosyn.core.runtime import pick_device, pick_dtype
 from videosyn.dataset.latent_cache import load_vae
 from videosyn.evaluation.options import AdherenceConfig
 from videosyn.sampling.best_of import BestOf
 from videosyn.sampling.foreign import open_pipeline
-from videosyn.sampling.foreign_vae import ForeignVae
+from videosyn.sampling.foreign_vae import ForeignVae, load_any_vae
 from videosyn.sampling.model_index import find_model
 from videosyn.sampling.pipeline import to_frames
 from videosyn.vidvae.model import VidVAE
@@ -82,15 +80,13 @@ def open_vae(model: str, device: str, dtype: str) -> VidVAE:
 
 def open_any_vae(model: str, device: str, dtype: str) -> VidVAE | ForeignVae:
     """The same, and any of diffusers' AutoencoderKL*: of a pipeline folder, or alone in a folder."""
-    folder, place = _vae_folder(model), pick_device(device)
-    config = read_json(folder / CONFIG_NAME) if (folder / CONFIG_NAME).is_file() else {}
-    ours = config.get("_class_name", "VidVAE") == "VidVAE"
-    vae = load_vae(folder) if ours else ForeignVae.from_pretrained(folder)
-    return vae.eval().to(place, pick_dtype(dtype, place))
+    place = pick_device(device)
+    return load_any_vae(_vae_folder(model)).eval().to(place, pick_dtype(dtype, place))
 
 
 def _vae_folder(model: str) -> Path:
-    return Path(model) if (Path(model) / CONFIG_NAME).is_file() else find_model(model) / "vae"
+    folder = find_model(model)
+    return folder / "vae" if (folder / "vae").is_dir() else folder
 
 
 @torch.inference_mode()

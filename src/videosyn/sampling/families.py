@@ -22,6 +22,8 @@ class Family:
     """Pixels that height and width must be a multiple of."""
     time_factor: int = 1
     """Frames are 1 + a multiple of it."""
+    num_frames: int = 25
+    """Of a served film for which no number is asked."""
 
 
 FAMILIES = {
@@ -30,6 +32,8 @@ FAMILIES = {
     "CogVideoX": Family(8.0, 6.0, 16, 4),
     "HunyuanVideo": Family(24.0, 6.0, 16, 4),
     "Mochi": Family(30.0, 4.5, 16, 6),
+    "Latte": Family(8.0, 7.5, 16, 1, 16),
+    "SanaVideo": Family(16.0, 6.0, 32, 4),
 }
 """By the beginning of its pipelines' names."""
 

@@ -20,11 +20,11 @@ from torch import nn
 
 from videosyn.core.errors import UserError
 from videosyn.core.runtime import is_out_of_memory, pick_device, pick_dtype
-from videosyn.core.shapes import check_num_frames
 from videosyn.sampling.families import family_of
 from videosyn.sampling.fitting import weights_that_do_not_fit_mean_user_error
 from videosyn.sampling.foreign_loading import check_complete, text_encoders
 from videosyn.sampling.foreign_preview import ForeignPreview
+from videosyn.sampling.foreign_sizes import check_asked, unlike_asked
 from videosyn.sampling.foreign_vae import ForeignVae
 from videosyn.sampling.model_index import find_model, is_foreign
 from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline, checked_prompts, seeds_of_films
@@ -32,6 +32,10 @@ from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline, checked_pr
 if TYPE_CHECKING:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
+FRAMES = ("num_frames", "video_length", "frames")
+"""What pipelines call the number of a film's frames; the last two are Latte's and SanaVideo's."""
+ALONE = ("LattePipeline",)
+"""Pipelines whose films change with the prompts beside theirs: they see the padding of texts made equally long."""
 STRICT = ("transformer", "transformer_2", "unet", "vae")
 """Parts whose files must hold all their tensors and no others."""
 
@@ -52,8 +56,10 @@ class ForeignPipeline:
         self.name = type(pipeline).__name__
         call: Callable[..., Any] = pipeline.__call__  # pyright: ignore[reportAttributeAccessIssue]
         self._accepts = inspect.signature(call).parameters
-        if "num_frames" not in self._accepts or "prompt" not in self._accepts:
+        frames_name = next((name for name in FRAMES if name in self._accepts), None)
+        if frames_name is None or "prompt" not in self._accepts:
             raise UserError(f"a {self.name} makes no films from prompts: give a text-to-video pipeline")
+        self._frames_name = frames_name
         if "image" in self._accepts and self._accepts["image"].default is inspect.Parameter.empty:
             raise UserError(f"a {self.name} needs a picture: give a text-to-video pipeline")
 
@@ -112,23 +118,25 @@ class ForeignPipeline:
                 raise UserError(f"a {self.name} does not take {name.replace('_', '-')}: leave it out")
         steps = self._accepts["num_inference_steps"].default if num_steps is None else num_steps
         prompts = [each for each in checked_prompts(prompt, num_videos, steps) for _ in range(num_videos)]
-        if num_frames is not None:  # most make fewer without a word
-            check_num_frames(num_frames, family_of(self.name).time_factor)
+        check_asked(self.pipeline, num_frames, height, width)
         seeds = seeds_of_films(seed, len(prompts))
         asked = {
-            "num_frames": num_frames,
+            self._frames_name: num_frames,
             "height": height,
             "width": width,
             "num_inference_steps": num_steps,
             "guidance_scale": guidance,
             "negative_prompt": negative_prompt,
             "frame_rate": fps if "frame_rate" in self._accepts else None,
+            # SanaVideo would make another size, and resize.
+            "use_resolution_binning": False if "use_resolution_binning" in self._accepts else None,
         }
         asked = {name: value for name, value in asked.items() if value is not None}
         for name in asked:
             if name not in self._accepts:
                 raise UserError(f"a {self.name} does not take {name.replace('_', '-')}: leave it out")
         films, start, notes = [], 0, ()
+        batch = 1 if self.name in ALONE else batch
         self._cache(cache_threshold)
         while start < len(prompts):
             now = range(start, min(start + batch, len(prompts)))
@@ -147,7 +155,9 @@ class ForeignPipeline:
                     raise
                 batch = len(now) // 2
                 notes = ("films were made fewer at a time than asked for: together they did not fit",)
-        return VideoOutput(np.concatenate(films), fps or self._fps(), prompts, seeds, notes)
+        frames = np.concatenate(films)
+        notes = (*notes, *unlike_asked(frames, num_frames, height, width))
+        return VideoOutput(frames, fps or self._fps(), prompts, seeds, notes)
 
     def unknown_words(self, prompts: Sequence[str]) -> list[str]:
         """None: its text encoder knows subwords."""
@@ -157,7 +167,7 @@ class ForeignPipeline:
         self, prompts: list[str], seeds: list[int], told: Callable[[int, ForeignPreview], None], **asked: Any
     ) -> np.ndarray:
         """uint8 (B, T, H, W, 3). told: called after every step that the pipeline tells of."""
-        size = [asked.get(name) for name in ("num_frames", "height", "width")]
+        size = [asked.get(name) for name in (self._frames_name, "height", "width")]
         shown = ForeignPreview(self.pipeline, lambda latents: self._vae.decode(latents), size)
 
         def after_step(pipeline: Any, step: int, timestep: Any, kept: dict[str, Any]) -> dict[str, Any]:
@@ -188,13 +198,16 @@ class ForeignPipeline:
     def _called(self, **arguments: Any) -> np.ndarray:
         call: Any = self.pipeline
         try:
-            frames = call(output_type="np", **arguments).frames
+            output = call(output_type="np", **arguments)
         except ValueError as error:  # its own rules
             raise UserError(f"{self.name}: {' '.join(str(error).split())[:200]}") from error
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             raise UserError(f"out of memory: {self.name} takes no less for this many frames of this size") from error
+        frames = getattr(output, "frames", None)
+        if frames is None:
+            raise UserError(f"a {self.name} makes pictures, no films: give a text-to-video pipeline")
         return (np.asarray(frames, np.float32) * 255).round().clip(0, 255).astype(np.uint8)
 
     def _cache(self, threshold: float | None) -> None:

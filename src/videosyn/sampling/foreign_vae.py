@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,9 +15,18 @@ from torch import Tensor, nn
 
 from videosyn.core.config import read_json
 from videosyn.core.errors import UserError
+from videosyn.dataset.latent_cache import load_vae
 from videosyn.sampling.foreign_loading import check_complete
+from videosyn.sampling.model_index import is_foreign_vae
+from videosyn.vidvae.model import VidVAE
 
 IMAGE_VAES = ("AutoencoderKL", "AutoencoderKLFlux2", "AutoencoderKLHunyuanImage")
+
+
+def load_any_vae(folder: str | os.PathLike) -> VidVAE | ForeignVae:
+    """The VidVAE, or any of diffusers' AutoencoderKL*, in a folder, on the CPU in fp32. Raises UserError where it is
+    neither."""
+    return ForeignVae.from_pretrained(Path(folder)) if is_foreign_vae(Path(folder)) else load_vae(folder)
 
 
 class ForeignVae(nn.Module):

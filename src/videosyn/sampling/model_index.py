@@ -107,6 +107,12 @@ def is_foreign(folder: Path) -> bool:
     return path.is_file() and config_io.read_json(path).get("_class_name") not in (PIPELINE_CLASS, None)
 
 
+def is_foreign_vae(folder: Path) -> bool:
+    """Whether a folder holds a VAE, or another part, that is not ours."""
+    path = folder / "config.json"
+    return path.is_file() and config_io.read_json(path).get("_class_name") not in ("VidVAE", None)
+
+
 def find_model(name: str) -> Path:
     """The folder of a shipped model, a local folder, or a hub id fetched by huggingface_hub; else a UserError."""
     shipped = shipped_folder(name)

@@ -8,13 +8,13 @@ from videosyn.core.errors import UserError
 from videosyn.core.shapes import check_num_frames, check_size
 from videosyn.dataset.batches import batch_sizes, check_shared
 from videosyn.dataset.buckets import Bucket, parse_buckets
+from videosyn.dataset.latent_cache import Vae
 from videosyn.training.options import DiTTraining
 from videosyn.vidvae.config import VidVAEConfig
-from videosyn.vidvae.model import VidVAE
 
 
 def dit_batch_sizes(
-    options: DiTTraining, buckets: Sequence[Bucket], vae: VidVAE | VidVAEConfig, patch_size: int
+    options: DiTTraining, buckets: Sequence[Bucket], vae: Vae | VidVAEConfig, patch_size: int
 ) -> list[int]:
     """Clips in a batch of each bucket: as many tokens as `batch_size` clips of the first bucket of the options have."""
 
@@ -26,9 +26,9 @@ def dit_batch_sizes(
 
 
 def check_buckets(
-    buckets: Sequence[Bucket], vae: VidVAE | VidVAEConfig, patch_size: int, sequence_parallel: int = 1
+    buckets: Sequence[Bucket], vae: Vae | VidVAEConfig, patch_size: int, sequence_parallel: int = 1
 ) -> None:
-    """A UserError for a bucket that the VidVAE and the VDiT cannot divide, or where no team can divide any."""
+    """A UserError for a bucket that the VAE and the VDiT cannot divide, or where no team can divide any."""
     for bucket in buckets:
         check_num_frames(bucket.frames, vae.time_factor)
         check_size(bucket.height, bucket.width, vae.space_factor * patch_size)
@@ -42,7 +42,7 @@ def check_buckets(
         )
 
 
-def check_shared_by(options: DiTTraining, vae: VidVAE | VidVAEConfig, patch_size: int, processes: int) -> None:
+def check_shared_by(options: DiTTraining, vae: Vae | VidVAEConfig, patch_size: int, processes: int) -> None:
     """A UserError where so many processes cannot share a batch of each bucket; or, where they divide the model and so
     compute in step, would cut their shares into different numbers of parts.
     """
@@ -71,7 +71,7 @@ def is_divided(size: Sequence[int], patch_size: int, team_size: int) -> bool:
     return team_size > 1 and min(frames, tokens_of((1, height, width), patch_size)) >= team_size
 
 
-def latent_size(bucket: Bucket, vae: VidVAE | VidVAEConfig) -> tuple[int, int, int]:
+def latent_size(bucket: Bucket, vae: Vae | VidVAEConfig) -> tuple[int, int, int]:
     """(t, h, w) of a bucket's latents."""
     time, space = vae.time_factor, vae.space_factor
     return 1 + (bucket.frames - 1) // time, bucket.height // space, bucket.width // space

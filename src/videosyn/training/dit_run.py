@@ -21,7 +21,8 @@ from videosyn.dataset.latent_cache import calibrate_folder, encode_frames, load_
 from videosyn.dataset.shards import Shard
 from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.diffusion.flow import FlowMatching
-from videosyn.sampling.model_index import Defaults, ModelIndex, Trained
+from videosyn.sampling.foreign_vae import load_any_vae
+from videosyn.sampling.model_index import Defaults, ModelIndex, Trained, is_foreign_vae
 from videosyn.sampling.pipeline import VideoSynPipeline
 from videosyn.sampling.storage import OBJECTIVE, OBJECTIVE_CONFIG, TEXT, VDIT
 from videosyn.text.config import NanoTextEncoderConfig
@@ -105,7 +106,10 @@ def train_dit(options: DiTTraining, processes: Processes, device: torch.device, 
 def fill_cache(options: DiTTraining, processes: Processes, device: torch.device) -> None:
     """What `train_dit` does first: latents of all clips, and features of their captions from a frozen encoder."""
     source = _source(options)
-    _calibrated_vae(options, source, processes, device)
+    if is_foreign_vae(Path(options.vae)):  # it normalises its latents itself
+        check_buckets(parse_buckets(options.buckets), load_any_vae(options.vae), patch_size=1)
+    else:
+        _calibrated_vae(options, source, processes, device)
     _write_cache(options, source, _prompts(options, source), processes, device)
 
 
@@ -181,7 +185,7 @@ def _write_cache(
     if source is None:
         return _world_shards(options, processes, device), []
     part, latents, texts = (processes.rank, processes.count), [], []
-    how = {"workers": options.workers, "device": str(device)}
+    how = {"workers": options.workers, "device": str(device), "load": load_any_vae}
     if options.cached:
         windows, on_shard = source.every_window(), counter("latents")
         latents = write_footage_latents(
@@ -216,6 +220,7 @@ def _world_shards(options: DiTTraining, processes: Processes, device: torch.devi
             dtype=options.dtype,
             rendered=options.rendered or None,
             on_shard=counter("latents"),
+            load=load_any_vae,
         )
 
     if processes.rank == 0:

@@ -255,7 +255,7 @@ class DiTTraining(Training):
     out: str = "runs/dit"
     cache: str = "runs/cache/latents"
     vae: str = "runs/vae/model"
-    """Folder of the trained VidVAE."""
+    """Folder of the trained VidVAE; for `cache` alone, of any of diffusers' AutoencoderKL*."""
     buckets: tuple[str, ...] = ("17x96x96:62", "17x80x112:12", "17x112x80:12", "33x96x96:6", "1x96x96:8")
     """Shapes FRAMESxHEIGHTxWIDTH:SHARE of the batches. Images are also first frames of the clips of their size."""
     num_clips: int = 20000

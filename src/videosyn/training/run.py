@@ -19,6 +19,7 @@ from typing import Any
 
 from videosyn.core.config import load_yaml, to_dict
 from videosyn.core.errors import UserError
+from videosyn.sampling.model_index import is_foreign_vae
 from videosyn.training.captioner_options import CaptionerTraining
 from videosyn.training.cpu_runtime import tune
 from videosyn.training.options import DiTTraining, Training, VAETraining
@@ -53,6 +54,7 @@ def run_dit(options: DiTTraining) -> str:
     Calling it again continues.
     """
     tune()
+    _check_vae_is_ours(options.vae)
     if options.dry_run:
         from videosyn.training.dry_run import dry_run_dit
 
@@ -99,10 +101,11 @@ def run_cache(options: DiTTraining) -> None:
     """Fills `options.cache` with the latents, and the text features where the text encoder is frozen, of all stages.
 
     Calling it again goes on where it was; several processes under torchrun share the work. A dry run is that of the
-    training: it encodes nothing.
+    training: it encodes nothing. The VAE may be any of diffusers' AutoencoderKL*, which training does not take.
     """
     tune()
     if options.dry_run:
+        _check_vae_is_ours(options.vae)
         from videosyn.training.dry_run import dry_run_dit
 
         dry_run_dit(options)
@@ -114,6 +117,12 @@ def run_cache(options: DiTTraining) -> None:
     with processes(device, "ddp") as (all_of_us, own_device):
         for stage in options.staged():
             fill_cache(stage, all_of_us, own_device)
+
+
+def _check_vae_is_ours(folder: str) -> None:
+    """A UserError for another VAE: a model folder holds a VidVAE, and no other is loaded from one."""
+    if is_foreign_vae(Path(folder)):
+        raise UserError(f"a model is trained on a VidVAE's latents, and {folder} is another VAE: only cache takes it")
 
 
 def _begin(options: Training):

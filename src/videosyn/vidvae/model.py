@@ -183,6 +183,10 @@ class VidVAE(nn.Module):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
 
     @property
+    def latent_channels(self) -> int:
+        return self.config.latent_channels
+
+    @property
     def time_factor(self) -> int:
         """Frames a latent frame stands for (the first stands for one): 4, or 1 for an image VAE."""
         return self.config.time_factor

@@ -1,5 +1,6 @@
 """diffusers' own pipelines behind the service: small random ones, whose folders the operator names."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 from videosyn.app.serve.folders import Folders
 from videosyn.app.serve.store import JobStore
 from videosyn.core.errors import UserError
+from videosyn.core.video_file import read_metadata
 
 pytestmark = pytest.mark.slow
 SIZE = {"num_frames": 9, "height": 32, "width": 32}
@@ -79,6 +81,26 @@ def test_where_there_can_be_no_preview_the_worker_asks_once_and_says_why(tmp_pat
     assert len(asked) == 1
     assert watch.notes == ["films of a SomePipeline cannot be shown on their way: latents of 4 axes"]
     assert list(Path(folders.root, "previews").iterdir()) == []
+
+
+def test_a_film_that_is_not_as_asked_says_what_it_is(tmp_path):
+    from videosyn.app.serve.options import Limits
+    from videosyn.app.serve.worker import Worker, WorkerSetup
+    from videosyn.sampling.pipeline import VideoOutput
+
+    folders = Folders(tmp_path / "data")
+    folders.make()
+    store = JobStore(folders.database)
+    request = {"prompt": "a red ball", "seed": 1, "num_steps": 2, "fps": 8.0, **SIZE}
+    job = store.add(request, "", 100)[0]
+    worker = Worker(WorkerSetup(str(tmp_path / "data"), "lease", "cpu", "fp32", {}, 1, 1, Limits()))
+    store.claim("lease", 1)
+    worker._finish(job, VideoOutput(np.zeros((1, 5, 32, 32, 3), np.uint8), 16.0, ["a red ball"], [1], ()), 0, 1.0)
+    settings = json.loads(read_metadata(folders.film(job.id))["settings"])
+    assert settings == {"num_frames": 5, "height": 32, "width": 32, "fps": 16.0, "num_steps": 2}
+    found = store.get(job.id)
+    assert found is not None
+    assert found.film == {"num_frames": 5, "height": 32, "width": 32, "fps": 16.0}
 
 
 def preview(service, video_id):

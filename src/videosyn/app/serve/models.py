@@ -14,8 +14,8 @@ from videosyn.core.shapes import check_num_frames, check_size
 from videosyn.sampling.families import family_in
 from videosyn.sampling.model_index import Defaults, ModelIndex, find_model, is_foreign
 
-FOREIGN_SIZE = (25, 256, 256)
-"""Frames, height and width for diffusers' pipelines, whose own take a larger machine than most have."""
+FOREIGN_SIZE = (256, 256)
+"""Height and width for diffusers' pipelines, whose own take a larger machine than most have."""
 FOREIGN_STEPS = 25
 
 
@@ -39,7 +39,7 @@ class ServedModel:
         folder = find_model(model)
         if is_foreign(folder):
             family = family_in(folder)
-            defaults = Defaults(*FOREIGN_SIZE, FOREIGN_STEPS, family.guidance, family.fps)
+            defaults = Defaults(family.num_frames, *FOREIGN_SIZE, FOREIGN_STEPS, family.guidance, family.fps)
             return cls(name, folder, defaults, None, family.size_multiple, family.time_factor)
         from videosyn.vdit.config import VDiTConfig
         from videosyn.vidvae.config import VidVAEConfig

@@ -198,11 +198,12 @@ class Worker:
 
     def _finish(self, job: Job, output: VideoOutput, index: int, busy_s: float) -> None:
         frames = output.frames[index]
-        shared = {name: value for name, value in job.request.items() if name not in ("prompt", "seed")}
+        film = {"num_frames": len(frames), "height": frames.shape[1], "width": frames.shape[2], "fps": output.fps}
+        asked = {name: value for name, value in job.request.items() if name not in ("prompt", "seed")}
         metadata = {
             "prompt": job.request["prompt"],
             "seed": str(job.request["seed"]),
-            "settings": json.dumps(shared),
+            "settings": json.dumps(asked | film),
             "videosyn": __version__,
         }
         ready = self._folders.scratch / f"{job.id}-{self._setup.lease}.mp4"
@@ -210,7 +211,6 @@ class Worker:
             write_video(ready, frames, output.fps, metadata)
             _write_picture(self._folders.poster(job.id), frames[len(frames) // 2])
             num_bytes = ready.stat().st_size + self._folders.poster(job.id).stat().st_size
-            film = {"num_frames": len(frames), "height": frames.shape[1], "width": frames.shape[2], "fps": output.fps}
             place = lambda: os.replace(ready, self._folders.film(job.id))  # noqa: E731
             self._store.succeed(self._setup.lease, job.id, film, num_bytes, busy_s, output.notes, place)
         finally:
