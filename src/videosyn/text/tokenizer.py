@@ -89,7 +89,8 @@ class WordTokenizer:
         for prompt, encoding in zip(prompts, self._tokenizer.encode_batch([self._plain(each) for each in prompts])):
             ids = encoding.ids
             if len(ids) >= max_tokens:
-                start, _ = encoding.word_to_chars(encoding.token_to_word(max_tokens - 1))
+                words = encoding.word_ids
+                start, _ = encoding.offsets[words.index(words[max_tokens - 1])]
                 lost = prompt[start:].rstrip()
                 line = f"prompt has {len(ids) + 1} tokens, the model reads {max_tokens}: {lost!r} is ignored"
                 warnings.warn(line, CutPrompt, stacklevel=2)
