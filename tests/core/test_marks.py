@@ -30,3 +30,4 @@ def test_unknown_marks_part_or_go_and_places_stay(text, plain):
 def test_known_marks_stay_and_no_unknown_comma_appears():
     assert plain_marks("it's (one). Two!", frozenset("'().")) == "it's (one). Two "
     assert plain_marks("one; two, three", frozenset()) == "one  two  three"
+    assert plain_marks("zig-zag \u2013 one", frozenset(",")) == "zig zag , one"

@@ -9,7 +9,7 @@ from collections.abc import Set
 
 PAUSES = frozenset(".!?;:,/|&+·•。、؟،؛।")
 """Between clauses, and between things that are listed; so are dashes. In NFKC, where full-width ones are ASCII's."""
-HYPHENS = frozenset("\u2010\u2212")
+HYPHENS = frozenset("-\u2010\u2212")
 APOSTROPHES = frozenset("'`\u00b4\u02bc\u2018\u2019")
 MARKS = ("Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "Cf", "Cc")
 """Unicode's categories of marks. "So", pictures such as emoji, are words."""
@@ -41,6 +41,6 @@ def _plain(sign: str, known: Set[str]) -> str:
     plain = unicodedata.normalize("NFKC", sign)
     if all(part in known for part in plain):
         return sign
-    if plain in HYPHENS and "-" in known:
-        return "-"
+    if plain in HYPHENS:
+        return "-" if "-" in known else " "
     return "\0" if plain[0] in PAUSES or unicodedata.category(plain[0]) == "Pd" else " "
