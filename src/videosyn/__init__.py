@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from videosyn.core.errors import UserError
     from videosyn.core.video_file import read_metadata, read_video, write_video
-    from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline
+    from videosyn.sampling.output import VideoOutput
+    from videosyn.sampling.pipeline import VideoSynPipeline
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "UserError": "videosyn.core.errors",
-    "VideoOutput": "videosyn.sampling.pipeline",
+    "VideoOutput": "videosyn.sampling.output",
     "VideoSynPipeline": "videosyn.sampling.pipeline",
     "read_metadata": "videosyn.core.video_file",
     "read_video": "videosyn.core.video_file",

@@ -141,6 +141,53 @@ def test_words_never_learned_are_named_in_one_line_and_the_film_is_made(command,
     assert files(tmp_path) == ["film.png"]
 
 
+def test_words_and_lengths_of_the_negative_prompt_are_told_of_too(command, tmp_path, capsys, recwarn):
+    assert command("ball " * 70, "-o", "film.png", "--negative", "a moon. " + "cube " * 63) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert notes[0] == "videosyn: words this model never learned: moon"
+    assert [note.rpartition(": ")[2] for note in notes[1:]] == [
+        "'ball ball ball ball ball ball ball' is ignored",
+        "'cube cube cube cube cube cube' is ignored",
+    ]
+    assert not [warning for warning in recwarn if "ignored" in str(warning.message)]
+
+
+def test_a_negative_prompt_without_guidance_is_told_of(command, capsys):
+    for words, count in ((["--guidance", "1"], 1), ([], 0)):
+        assert command(PROMPT, "-o", "film.png", "--negative", "a cube", *words) == 0
+        assert capsys.readouterr().err.count("--negative does nothing with guidance 1") == count
+
+
+def test_what_a_file_keeps_makes_its_film_again(command, tmp_path):
+    assert command(PROMPT, "-o", "film.webp", "--seed", "4", "--guidance", "2") == 0
+    settings = json.loads(read_metadata(tmp_path / "film.webp")["settings"])
+    assert (settings["dtype"], settings["device"], settings["compile"]) == ("fp32", "cpu", False)
+
+
+def test_films_that_were_made_stay_when_the_command_is_stopped(command, tmp_path, monkeypatch, capsys):
+    from videosyn.sampling import fitting
+    from videosyn.sampling.pipeline import VideoSynPipeline
+
+    assert command(PROMPT, "-o", "whole.webp", "--num-videos", "5", "--seed", "2") == 0
+    monkeypatch.setattr(fitting, "MOST_AT_ONCE", 2)
+    frames, calls = VideoSynPipeline._frames, []
+
+    def stopped(*given):
+        calls.append(files(tmp_path))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return frames(*given)
+
+    monkeypatch.setattr(VideoSynPipeline, "_frames", stopped)
+    capsys.readouterr()
+    assert command(PROMPT, "-o", "film.webp", "--num-videos", "5", "--seed", "2") == 130
+    assert [len(found) - 5 for found in calls] == [0, 2, 4]  # each group is on disk before the next is made
+    assert capsys.readouterr().out.split() == [f"film-{number}.webp" for number in (1, 2, 3, 4)]
+    for number in (1, 4):
+        whole, part = (read_video(tmp_path / f"{name}-{number}.webp")[0].astype(int) for name in ("whole", "film"))
+        assert np.abs(whole - part).mean() < 1
+
+
 def test_a_long_film_is_told_of_before_it_begins(command, monkeypatch, capsys):
     monkeypatch.setattr("videosyn.sampling.duration.LONG_S", 1e-9)
     assert command(PROMPT, "-o", "film.png", "--steps", "2") == 0
@@ -173,6 +220,17 @@ def test_a_request_far_outside_training_is_noted_and_the_film_is_made(command, t
         ([PROMPT, "--steps", "0"], "steps must be at least 1"),
         ([PROMPT, "--num-videos", "0"], "num-videos must be at least 1"),
         ([PROMPT, "--fps", "0"], "fps must lie above 0"),
+        ([PROMPT, "-o", "x.gif", "--fps", "60"], "gif shows at most 50 frames a second, got 60: use 50, or .mp4 or"),
+        (
+            [PROMPT, "-o", "x.gif", "--fps", "0.001"],
+            "gif needs at least 0.0077 fps for 5 frames, got 0.001: use 0.0077",
+        ),
+        ([PROMPT, "--fps", "0.0004"], "mp4 needs at least 0.001 fps"),
+        (["b\udce4ll"], "a prompt must be valid UTF-8, got 'b\\udce4ll'"),
+        ([PROMPT, "--negative", "b\udce4ll"], "a prompt must be valid UTF-8"),
+        ([PROMPT, "-o", "x" * 260 + ".mp4"], "a file name has at most 245 bytes, got 264"),
+        ([PROMPT, "-o", "x" * 240 + ".mp4", "--num-videos", "10"], "a file name has at most 245 bytes, got 246"),
+        ([PROMPT, "--image", "x" * 260], "a file's name is too long"),
         ([PROMPT, "--guidance", "-1"], "guidance must be a number of at least 0, got -1"),
         ([PROMPT, "--guidance", "nan"], "guidance must be a number of at least 0, got nan"),
         ([PROMPT, "--lora-scale", "inf"], "lora-scale must be a number, got inf"),
@@ -232,6 +290,11 @@ def test_a_bad_model_folder_is_one_line_code_2_and_nothing_written(tiny_folder, 
     assert error.count("\n") == 1
     assert message in error
     assert files(out) == []
+
+
+def test_a_home_of_nobody_is_no_model(tmp_path, capsys):
+    assert run(["generate", PROMPT, "-o", str(tmp_path / "film.mp4"), "--model", "~nobody-of-that-name/x"]) == 2
+    assert capsys.readouterr().err.startswith("videosyn: no model '~nobody-of-that-name/x': give nano, a folder")
 
 
 def test_no_memory_is_one_line_that_says_what_would_fit(command, tmp_path, capsys, monkeypatch):

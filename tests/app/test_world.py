@@ -32,6 +32,10 @@ def test_a_folder_of_clips_with_captions_that_agree_with_their_scenes(tmp_path):
         (["--clips", "0"], "clips must be at least 1, got 0"),
         (["--height", "33"], "height and width must be even"),
         (["--fps", "0"], "fps must lie above 0"),
+        (["--fps", "0.0001"], "mp4 needs at least 0.001 fps"),
+        (["--height", "1000000", "--width", "1000000"], "out of memory: 17 frames of 1000000x1000000 do not fit"),
+        (["--height", "2000000000", "--width", "2000000000"], "out of memory: 17 frames of"),
+        (["-o", "x" * 260], "name is too long"),
     ],
 )
 def test_bad_input_gets_one_line_and_leaves_nothing(tmp_path, capsys, flags, message):

@@ -49,6 +49,16 @@ def test_a_still_film_keeps_its_length(tmp_path, suffix):
     assert read_video(tmp_path / f"film{suffix}")[0].shape == frames.shape
 
 
+@pytest.mark.parametrize("still", [False, True])
+@pytest.mark.parametrize(("suffix", "fps"), [(".gif", 50), (".gif", 0.0138), (".webp", 0.0006), (".mp4", 0.001)])
+def test_the_fastest_and_the_slowest_films_come_back_whole(tmp_path, suffix, fps, still):
+    frames = np.repeat(film(1), 9, axis=0) if still else film()
+    write_video(tmp_path / f"film{suffix}", frames, fps)
+    read, read_fps = read_video(tmp_path / f"film{suffix}")
+    assert read.shape == frames.shape
+    assert read_fps == pytest.approx(fps, rel=0.01)
+
+
 def test_fractional_frame_rates_are_kept(tmp_path):
     write_video(tmp_path / "film.mp4", film(), 24000 / 1001)
     assert read_video(tmp_path / "film.mp4")[1] == pytest.approx(24000 / 1001)
@@ -84,6 +94,11 @@ def test_a_contact_sheet_shows_every_frame_in_order():
         ("film", film(), 8, "got 'none'"),
         ("film.mp4", film(1, 47, 64), 8, "mp4 needs an even height and width, got 47x64"),
         ("film.gif", film(), 0, "fps must be above 0"),
+        ("film.png", film(), float("nan"), "fps must be above 0, got nan"),
+        ("film.gif", film(), 51, "gif shows at most 50 frames a second, got 51: use 50, or .mp4 or .webp"),
+        ("film.gif", film(), 0.001, "gif needs at least 0.0138 fps for 9 frames, got 0.001: use 0.0138"),
+        ("film.webp", film(), 0.0001, "webp needs at least 0.0006 fps for 9 frames"),
+        ("film.mp4", film(), 0.0004, "mp4 needs at least 0.001 fps for 9 frames"),
         ("no/film.mp4", film(), 8, "cannot write"),
     ],
 )

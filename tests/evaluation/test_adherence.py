@@ -59,6 +59,10 @@ def test_mistakes_are_named_before_anything_is_made(tmp_path):
         ({"num_prompts": 0}, "num-prompts"),
         ({"frames": 16}, "1 \\+ 4k"),
         ({"output": blocked}, "folder"),
+        ({"best_of": 0}, "best-of must be at least 1, got 0"),
+        ({"best_of": 4, "source": "render"}, "--source render has none"),
+        ({"guidance": float("nan")}, "guidance must be a number of at least 0, got nan"),
+        ({"wrong_prompts": True, "num_prompts": 1}, "--wrong-prompts needs another film's prompt"),
         ({"output": tmp_path / "none" / "out"}, "does not exist"),
     ):
         with pytest.raises(UserError, match=rule):
@@ -68,6 +72,19 @@ def test_mistakes_are_named_before_anything_is_made(tmp_path):
     with pytest.raises(UserError, match="free prompts"):
         run(AdherenceConfig(source="render", phrasing="free", num_prompts=2, output=tmp_path / "free"))
     assert not (tmp_path / "free").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ({"source": "model", "height": 104}, "height must be a multiple of 16, got 104"),
+        ({"source": "render", "height": 8_000_000, "width": 8_000_000}, "out of memory: 17 frames of 8000000x8000000"),
+    ],
+)
+def test_a_run_that_fails_leaves_no_folder(tmp_path, tiny_folder, options, rule):
+    with pytest.raises(UserError, match=rule):
+        run(AdherenceConfig(model=str(tiny_folder), device="cpu", num_prompts=2, output=tmp_path / "out", **options))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_sheet_keeps_wide_films_wide(tmp_path):

@@ -159,6 +159,12 @@ def test_films_are_made_once_and_a_broken_off_run_goes_on_with_the_same_films(
         making.make_films(config(steps=1), prompts, whole)
 
 
+def test_what_is_cut_of_a_prompt_is_said(tiny_folder, tmp_path, capsys):
+    config = VBenchConfig(str(tiny_folder), samples=1, steps=1, output=tmp_path, dtype="fp32", device="cpu")
+    making.make_films(config, [SuitePrompt("a " * 63 + "red cube", ("temporal_flickering",))], tmp_path / "films")
+    assert "videosyn: prompt has 66 tokens, the model reads 64: 'red cube' is ignored\n" in capsys.readouterr().err
+
+
 def test_a_run_on_given_films_says_every_figure_and_its_source(suite, made, tmp_path, capsys):
     scores = run(VBenchConfig(suite=suite, films=made, samples=2, output=tmp_path / "out"))
     flicker = scores["temporal_flickering"]

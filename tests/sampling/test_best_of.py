@@ -9,15 +9,24 @@ import pytest
 
 from videosyn.core.errors import UserError
 from videosyn.sampling.best_of import BestOf
-from videosyn.sampling.pipeline import VideoOutput
+from videosyn.sampling.output import VideoOutput, together
 
 
-def pipeline(prompts, seed=0, num_videos=1, **how) -> VideoOutput:
-    """Films whose every level is their seed's."""
-    asked = [prompt for prompt in prompts for _ in range(num_videos)]
-    seeds = [seed + number for number in range(len(asked))]
-    frames = np.stack([np.full((9, 8, 8, 3), each, np.uint8) for each in seeds])
-    return VideoOutput(frames, 8.0, asked, seeds)
+class Pipeline:
+    """Films whose every level is their seed's, three at a time."""
+
+    def batches(self, prompts, seed=0, num_videos=1, **how):
+        asked = [prompt for prompt in prompts for _ in range(num_videos)]
+        for start in range(0, len(asked), 3):
+            some = asked[start : start + 3]
+            seeds = [seed + start + number for number in range(len(some))]
+            frames = np.stack([np.full((9, 8, 8, 3), each, np.uint8) for each in seeds])
+            yield VideoOutput(frames, 8.0, some, seeds)
+
+    __call__ = together(batches)
+
+
+pipeline = Pipeline()
 
 
 class Captioner:
@@ -50,6 +59,11 @@ def test_several_films_of_a_prompt_have_candidates_of_their_own():
 def test_a_chosen_films_seed_gives_it_again():
     films = BestOf(pipeline, Captioner({"a ball": 7}), 8)("a ball", seed=2)
     np.testing.assert_array_equal(pipeline(["a ball"], seed=films.seeds[0]).frames, films.frames)
+
+
+def test_a_film_is_there_as_soon_as_its_candidates_are():
+    films = BestOf(pipeline, Captioner({"a ball": 3}), 2).batches("a ball", seed=0, num_videos=3)
+    assert [(len(each.frames), each.seeds) for each in films] == [(1, [1]), (1, [3]), (1, [4])]
 
 
 def test_one_candidate_is_the_pipeline_itself():

@@ -133,6 +133,7 @@ def test_frames_that_do_not_fit_whole_are_decoded_in_tiles_and_it_says_so(tiny_p
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError("Unable to allocate 1 GiB for an array"),
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried 1 bytes"),
     ],
 )
@@ -152,6 +153,29 @@ def test_other_failures_are_not_called_out_of_memory(tiny_pipeline, monkeypatch)
     monkeypatch.setattr(tiny_pipeline.vae, "decode_pieces", fail)
     with pytest.raises(RuntimeError, match="a mistake of ours"):
         tiny_pipeline(PROMPT)
+
+
+def test_what_is_cut_of_a_prompt_is_a_note_and_no_warning(tiny_pipeline, recwarn):
+    output = tiny_pipeline(PROMPT, negative_prompt="ball " * 63 + "red cube")
+    assert output.notes == ("prompt has 66 tokens, the model reads 64: 'red cube' is ignored",)
+    assert not recwarn
+    assert tiny_pipeline(PROMPT, negative_prompt="ball " * 63).notes == ()
+
+
+def test_films_come_in_order_as_many_at_a_time_as_are_made_together(tiny_pipeline, monkeypatch):
+    monkeypatch.setattr(fitting, "MOST_AT_ONCE", 2)
+    prompts, done = [PROMPT, "a blue cube spins"], []
+    whole = tiny_pipeline(prompts, seed=7, num_videos=2)
+    single = tiny_pipeline.batches([PROMPT] * 3, seed=1, progress=lambda step, total: done.append((step, total)))
+    assert len(next(single).frames) == 2
+    assert done[-1] == (3, 6)  # the third film is not begun
+    parts = list(tiny_pipeline.batches(prompts, seed=7, num_videos=2))
+    assert [(part.prompts, part.seeds) for part in parts] == [
+        ([prompts[0]] * 2, [7, 8]),
+        ([prompts[1]] * 2, [9, 10]),
+    ]
+    assert np.array_equal(np.concatenate([part.frames for part in parts]), whole.frames)
+    assert torch.is_inference_mode_enabled() is False
 
 
 def test_unknown_words_are_named_once_in_order(tiny_pipeline):

@@ -1,7 +1,9 @@
 import pytest
 
 from videosyn.core.errors import UserError
+from videosyn.text.features import CutPrompt
 from videosyn.text.tokenizer import WordTokenizer
+from videosyn.weights import shipped_folder
 
 WORDS = ["a", "Red", "ball", "on", "the", "grass", ",", ".", "zig-zag"]
 
@@ -40,6 +42,47 @@ def test_known_and_unknown_words_mix(tokenizer):
     assert len(ids) == 6 + 1 + len("dragon") + 1
 
 
+@pytest.mark.parametrize(
+    ("prompt", "read"),
+    [
+        ("A red ball bounces.", "a red ball bounces"),
+        ("A red ball. It bounces!", "a red ball , it bounces"),
+        ("a red ball... bounces?!", "a red ball , bounces"),
+        ("a red ball… bounces — it \u2013 red;", "a red ball , bounces , it , red"),
+        ("a red ball, — bounces", "a red ball , bounces"),
+        ("“A red” (ball) 'bounces' [it] «red» _ball_", "a red ball bounces it red ball"),
+        ("the ball\u2019s red, a ball's red", "the ball red , a ball red"),
+        ("a left\u2011red ball", "a left - red ball"),
+        ("。a red ball\uff01", "a red ball"),
+        ("*red*ball* \u200b", "red ball"),
+        ("...", ""),
+        ("a red dragon. bounces", "a red dragon , bounces"),
+    ],
+)
+def test_signs_never_learned_are_a_comma_between_clauses_or_nothing(prompt, read):
+    nano = WordTokenizer.from_words("a red ball the it left bounces , -".split())
+    assert nano.decode(encode(nano, prompt)) == read
+    assert encode(nano, prompt) == encode(nano, read)
+    assert nano.unknown_words(prompt) == (["dragon"] if "dragon" in prompt else [])
+
+
+def test_signs_that_were_learned_are_read_as_they_were():
+    footage = WordTokenizer.from_words(["the", "ball's", "red", "(wide)", "shot.", "5\u00d75", "--"])
+    for prompt, count in (("the ball's (red) shot.", 9), ("5\u00d75 shot.", 3), ("the -- red", 4)):
+        assert len(encode(footage, prompt)) == count + 1
+        assert footage.unknown_words(prompt) == []
+    assert footage.decode(encode(footage, "the red! shot")) == "the red shot"  # it has no comma
+
+
+def test_the_shipped_model_knows_a_sentence_as_it_is_typed():
+    folder = shipped_folder("nano")
+    assert folder is not None
+    nano = WordTokenizer.load(folder / "text_encoder" / "tokenizer.json")
+    plain = encode(nano, "a red ball bounces, on the grass at sunset")
+    assert encode(nano, "A “red” ball bounces; on the grass at sunset.") == plain
+    assert nano.unknown_words("A (red) ball's light — bounces. It's red & blue!") == []
+
+
 def test_every_byte_has_a_token(tokenizer):
     assert len(tokenizer) == 2 + 256 + 1 + len({"zig", "-", "zag"} | set(WORDS)) - 1
 
@@ -53,6 +96,11 @@ def test_a_cut_is_warned_of_and_says_what_is_lost(tokenizer):
         ids = encode(tokenizer, "ball on a the grass .", 4)
     assert len(ids) == 4
     assert ids[-1] == tokenizer.end_id
+
+
+def test_a_word_cut_in_its_middle_is_named_whole_and_as_it_was_typed(tokenizer):
+    with pytest.warns(CutPrompt, match="12 tokens, the model reads 7: 'DRAGON” on Grass' is ignored"):
+        encode(tokenizer, "a red “DRAGON” on Grass", 7)
 
 
 def test_a_prompt_that_just_fits_is_whole(tokenizer, recwarn):

@@ -138,3 +138,19 @@ def test_a_single_frame_has_no_motion_camera_or_event():
         assert truth.camera is None
         assert truth.relation not in ("passes behind", "collides with")
         assert all(thing.motion is None for thing in truth.things)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("A red ball bounces on the grass.", "a red ball bounces on the grass"),
+        ("a “red” ball (bounces) on the grass!", "a red ball bounces on the grass"),
+        ("a red ball left of a blue cube… at sunset — cartoon;", "a red ball left of a blue cube, at sunset, cartoon"),
+        ("a red ball; on the left a blue cube?", "a red ball, on the left a blue cube"),
+        ("THE BALL\u2019S RED", "the ball red"),
+        ("a red *ball* & a blue 'cube'", "a red ball, a blue cube"),
+    ],
+)
+def test_punctuation_says_no_more_than_a_comma(text, plain):
+    assert parse(text) == parse(plain)
+    assert parse(text).unknown == ()

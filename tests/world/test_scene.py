@@ -50,6 +50,20 @@ def test_asking_for_a_number_a_style_and_a_camera_gives_them():
     assert (len(scene.things), scene.style, scene.camera) == (2, "cartoon", "pan left")
 
 
+@pytest.mark.parametrize(
+    ("asked", "rule"),
+    [
+        ({"num_things": 3, "camera": "pan left"}, "three things are filmed by a still camera, got 'pan left'"),
+        ({"camera": "tilt"}, "camera must be one of still, pan left, pan right, got 'tilt'"),
+        ({"num_things": 0}, "a scene has 1 to 3 things, got 0"),
+        ({"num_things": 4}, "a scene has 1 to 3 things, got 4"),
+    ],
+)
+def test_a_scene_that_cannot_be_is_refused(asked, rule):
+    with pytest.raises(ValueError, match=rule):
+        sample_scene(0, **asked)
+
+
 def test_an_unknown_place_is_named():
     with pytest.raises(ValueError, match=r"place must be one of meadow, .*, got 'moon'"):
         replace(sample_scene(0), place="moon")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import io
 import itertools
 import os
@@ -204,6 +205,11 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f"videosyn: a file's name is too long, {str(error.filename)[:60]}...: use a shorter one", file=sys.stderr)
+        return 2
     return 0
 
 

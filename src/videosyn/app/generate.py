@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from videosyn.app.pictures import read_clip, read_picture
 from videosyn.app.processes import joined, num_processes, own_device, rank
 from videosyn.core.errors import UserError
 from videosyn.core.files import check_writable
-from videosyn.core.video_file import check_suffix, write_video
+from videosyn.core.video_file import check_fps, check_suffix, write_video
 from videosyn.sampling.model_index import ModelIndex, find_model, is_foreign
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from videosyn.sampling.best_of import BestOf
     from videosyn.sampling.foreign import ForeignPipeline
     from videosyn.sampling.model_index import Defaults
-    from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline
+    from videosyn.sampling.output import VideoOutput
+    from videosyn.sampling.pipeline import VideoSynPipeline
 
 
 CHEAPER = ("guidance_interval", "shift", "cache_threshold")
@@ -35,7 +37,7 @@ CHEAPER = ("guidance_interval", "shift", "cache_threshold")
 
 
 def run(config: GenerateConfig) -> None:
-    """Generates every film of a command, writes them, and prints where they are."""
+    """Generates every film of a command, writes each as soon as it is made, and prints where it is."""
     prompts = read_prompts(config)
     folder = find_model(config.model)
     settings: dict[str, Any] = {
@@ -60,28 +62,30 @@ def run(config: GenerateConfig) -> None:
         if note := index.trained.note(complete.num_frames, complete.height, complete.width):
             _say(note)
         given = _given(config, complete)
+        check_fps(config.output, complete.fps, complete.num_frames + len(given.get("extend", ())))
         settings = asdict(complete)
+    if config.negative and settings["guidance"] == 1:
+        _say("--negative does nothing with guidance 1, which switches it off: give --guidance above 1")
     cheaper = {name: value for name in CHEAPER if (value := getattr(config, name)) is not None}
 
     with contextlib.ExitStack() as stack:
         pipeline = _open(folder, config, stack)
+        shared = _shared(pipeline, config, settings | cheaper, given)
         if complete is not None and rank() == 0:
             _announce(pipeline, complete, len(paths) * config.best_of)
         if config.best_of > 1:
             pipeline = _choosing(pipeline, config)
-        output = _films(pipeline, prompts, config, settings | cheaper, given)
-    if rank() > 0:
-        return
-    for note in output.notes:
-        _say(note)
-    if complete is None:  # another model's film, of its own defaults where nothing was asked for
-        settings |= dict(zip(("num_frames", "height", "width"), output.frames.shape[1:4])) | {"fps": output.fps}
-    shared = {"model": config.model, **settings, **cheaper, "negative": config.negative}
-    shared |= {"memory": config.memory} if config.memory != "full" else {}
-    shared |= {"best_of": config.best_of, "captioner": config.captioner} if config.best_of > 1 else {}
-    shared |= {"lora": str(config.lora), "lora_scale": config.lora_scale} if config.lora is not None else {}
-    shared |= {name: str(getattr(config, name)) for name in given}
-    _write(paths, output, shared)
+        unwritten, told = iter(paths), set()
+        for output in _films(pipeline, prompts, config, settings | cheaper, given):
+            for note in output.notes:
+                if note not in told:
+                    _say(note)
+            told.update(output.notes)
+            if complete is None:  # another model's film, of its own defaults where nothing was asked for
+                size = zip(("num_frames", "height", "width"), output.frames.shape[1:4])
+                shared |= dict(size) | {"fps": output.fps}
+            if rank() == 0:
+                _write(unwritten, output, shared)
 
 
 def _films(
@@ -90,10 +94,11 @@ def _films(
     config: GenerateConfig,
     settings: dict[str, Any],
     given: dict[str, np.ndarray],
-) -> VideoOutput:
+) -> Iterator[VideoOutput]:
+    """As many films at a time as are made together."""
     from tqdm import tqdm
 
-    if unknown := pipeline.unknown_words(prompts):
+    if unknown := pipeline.unknown_words([*prompts, config.negative or ""]):
         _say(f"words this model never learned: {', '.join(unknown)}")
     with tqdm(total=1, unit="step", leave=False, disable=rank() > 0 or None, file=sys.stderr) as bar:
 
@@ -101,7 +106,7 @@ def _films(
             bar.total = total
             bar.update(done - bar.n)
 
-        return pipeline(
+        yield from pipeline.batches(
             prompts,
             **settings,
             negative_prompt=config.negative,
@@ -112,6 +117,23 @@ def _films(
             extend=given.get("extend"),
             last_image=given.get("last_image"),
         )
+
+
+def _shared(
+    pipeline: VideoSynPipeline | ForeignPipeline,
+    config: GenerateConfig,
+    settings: dict[str, Any],
+    given: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    """The settings that every film's file keeps: with its prompt and seed, what makes it again."""
+    from videosyn.core.runtime import dtype_name
+
+    shared = {"model": config.model, **settings, "negative": config.negative}
+    shared |= {"dtype": dtype_name(pipeline.dtype), "device": pipeline.device.type, "compile": config.compile}
+    shared |= {"memory": config.memory} if config.memory != "full" else {}
+    shared |= {"best_of": config.best_of, "captioner": config.captioner} if config.best_of > 1 else {}
+    shared |= {"lora": str(config.lora), "lora_scale": config.lora_scale} if config.lora is not None else {}
+    return shared | {name: str(getattr(config, name)) for name in given}
 
 
 def _open(folder: Path, config: GenerateConfig, stack: contextlib.ExitStack) -> VideoSynPipeline | ForeignPipeline:
@@ -166,6 +188,8 @@ def _check_foreign(config: GenerateConfig) -> None:
         raise UserError(f"--compile works with VideoSyn models alone: {config.model} is none")
     if config.memory != "full":
         raise UserError(f"--memory works with VideoSyn models alone: {config.model} is none")
+    if config.fps is not None:
+        check_fps(config.output, config.fps, config.frames or 1)
 
 
 def _given(config: GenerateConfig, settings: Defaults) -> dict[str, np.ndarray]:
@@ -196,14 +220,19 @@ def film_paths(output: Path, num_films: int) -> list[Path]:
     return paths
 
 
-def _write(paths: list[Path], output: VideoOutput, shared: dict) -> None:
-    for path, frames, prompt, seed in zip(paths, output.frames, output.prompts, output.seeds):
+def _write(paths: Iterator[Path], output: VideoOutput, shared: dict[str, Any]) -> None:
+    """One file a film, at the next of `paths`."""
+    from tqdm import tqdm
+
+    for frames, prompt, seed, path in zip(output.frames, output.prompts, output.seeds, paths):
         settings = json.dumps(shared)
         metadata = {"prompt": prompt, "seed": str(seed), "settings": settings, "videosyn": __version__}
         write_video(path, frames, output.fps, metadata)
-        print(path)
+        tqdm.write(str(path))  # above the bar
 
 
 def _say(note: str) -> None:
+    from tqdm import tqdm
+
     if rank() == 0:
-        print(f"videosyn: {note}", file=sys.stderr)
+        tqdm.write(f"videosyn: {note}", file=sys.stderr)  # above a bar

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 from videosyn.core.errors import UserError
 from videosyn.core.files import check_writable
 from videosyn.core.shapes import check_num_frames, check_size
-from videosyn.core.video_file import check_suffix
+from videosyn.core.video_file import check_fps, check_suffix
 from videosyn.sampling.memory_mode import Memory
 
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
@@ -161,6 +161,7 @@ class WorldConfig:
             raise UserError(f"height and width must be even and at least 16, got {self.height}x{self.width}: use 96x96")
         if not 0 < self.fps <= 240:
             raise UserError(f"fps must lie above 0 and up to 240, got {self.fps:g}: use 8")
+        check_fps("clip.mp4", self.fps, self.frames)
         if self.seed < 0:
             raise UserError(f"seed must not be negative, got {self.seed}: use 0")
         if self.output.exists():
@@ -179,6 +180,11 @@ def read_prompts(config: GenerateConfig) -> list[str]:
         prompts += [line.strip() for line in text.splitlines() if line.strip()]
     if not prompts:
         raise UserError('a prompt is needed: videosyn generate "a red ball bounces on the grass at sunset"')
+    for text in (*prompts, config.negative or ""):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"a prompt must be valid UTF-8, got {text!a}: type it again") from error
     if not all(prompts):
         raise UserError("a prompt must not be empty: say what the film shows, such as 'a red ball bounces'")
     return prompts

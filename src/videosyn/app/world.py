@@ -30,13 +30,14 @@ def run(config: WorldConfig) -> None:
 def _fill(folder: Path, config: WorldConfig) -> None:
     from tqdm import tqdm
 
-    from videosyn.core.runtime import pick_device
+    from videosyn.core.runtime import out_of_memory_means_user_error, pick_device
     from videosyn.core.video_file import write_video
     from videosyn.world.caption import caption
     from videosyn.world.render import render
     from videosyn.world.scene import sample_scene
 
     device = pick_device(config.device)
+    size = f"{config.frames} frames of {config.height}x{config.width}"
     seeds = range(config.seed, config.seed + config.clips)
     with (
         open(folder / "metadata.jsonl", "w", encoding="utf-8") as table,
@@ -44,7 +45,8 @@ def _fill(folder: Path, config: WorldConfig) -> None:
     ):
         for start in range(0, config.clips, CLIPS_AT_ONCE):
             scenes = [sample_scene(seed, split=config.split) for seed in seeds[start : start + CLIPS_AT_ONCE]]
-            films = render(scenes, config.frames, config.height, config.width, config.fps, device).cpu().numpy()
+            with out_of_memory_means_user_error(size, "use fewer or smaller ones"):
+                films = render(scenes, config.frames, config.height, config.width, config.fps, device).cpu().numpy()
             for scene, frames in zip(scenes, films):
                 name = f"{scene.seed:08d}.mp4"
                 text = caption(scene, Random(scene.seed), config.frames, "full")

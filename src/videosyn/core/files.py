@@ -11,6 +11,9 @@ from pathlib import Path
 
 from videosyn.core.errors import UserError
 
+LONGEST_NAME = 255 - len("..12345678")
+"""Bytes that file systems take, and `atomic_file` leaves."""
+
 
 @contextmanager
 def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
@@ -40,8 +43,12 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def check_writable(path: str | os.PathLike) -> Path:
-    """Returns `path` if a file can be written there; a UserError where its folder is missing or closed to us."""
+    """Returns `path` if a file can be written there; a UserError where its name is too long, or its folder missing or
+    closed to us.
+    """
     path = Path(path)
+    if (length := len(os.fsencode(path.name))) > LONGEST_NAME:
+        raise UserError(f"a file name has at most {LONGEST_NAME} bytes, got {length}: choose a shorter one")
     if path.is_dir():
         raise UserError(f"{path} is a folder: add a file name, such as {path / 'film.mp4'}")
     if not path.parent.is_dir():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -44,9 +46,26 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return _DTYPES[name]
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """torch has a class for accelerators; for CPUs there is only the allocator's message."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+def dtype_name(dtype: torch.dtype) -> str:
+    """What `pick_dtype` reads: fp32, bf16, fp16."""
+    return next((name for name, each in _DTYPES.items() if each == dtype), str(dtype).removeprefix("torch."))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """torch has a class for accelerators; for CPUs there are only messages. numpy raises Python's."""
+    messages = ("DefaultCPUAllocator", "Storage size calculation overflowed")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(each in str(error) for each in messages)
+
+
+@contextmanager
+def out_of_memory_means_user_error(what: str, fix: str) -> Iterator[None]:
+    """Turns the error of a full memory, CPU or accelerator, into a UserError: `what` does not fit."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(f"out of memory: {what} do not fit: {fix}") from error
 
 
 @lru_cache(maxsize=1)

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 SUFFIXES = (".mp4", ".gif", ".webp", ".png")
 _IMAGE_DESCRIPTION = 0x010E  # the EXIF tag
 _SHEET_GAP_PX = 2
+_RATES = {".mp4": (1000, 1001), ".gif": (50, 655), ".webp": (1000, 16_777)}
+"""Most frames a second, and most seconds: of a frame in mp4, of the film in the others, which store equal frames once.
+GIF counts in 10 ms, and players want two for a frame, up to 2^16; WebP in 1 ms up to 2^24."""
+_FASTER = {".mp4": "", ".gif": ", or .mp4 or .webp", ".webp": ""}
 
 
 def check_suffix(path: str | os.PathLike) -> str:
@@ -36,20 +40,36 @@ def check_suffix(path: str | os.PathLike) -> str:
     return suffix
 
 
+def check_fps(path: str | os.PathLike, fps: float, num_frames: int = 1) -> float:
+    """Returns `fps` if a file of this suffix can hold so many frames at that rate; else a UserError."""
+    suffix = check_suffix(path)
+    if not 0 < fps < math.inf:
+        raise UserError(f"fps must be above 0, got {fps:g}: use 8")
+    if suffix == ".png":
+        return fps
+    most, longest_s = _RATES[suffix]
+    if fps > most:
+        raise UserError(f"{suffix} shows at most {most} frames a second, got {fps:g}: use {most}{_FASTER[suffix]}")
+    held = 1 if suffix == ".mp4" else num_frames
+    if held > fps * longest_s:
+        least = math.ceil(held / longest_s * 1e4) / 1e4
+        raise UserError(f"{suffix} needs at least {least:g} fps for {num_frames} frames, got {fps:g}: use {least:g}")
+    return fps
+
+
 def write_video(
     path: str | os.PathLike, frames: np.ndarray, fps: float, metadata: Mapping[str, str] | None = None
 ) -> None:
     """Writes uint8 `frames` (T, H, W, 3), RGB, whole or not at all. The suffix chooses the format.
 
     mp4 is H.264, yuv420p, BT.709, index first: it plays in browsers and wants even sizes. Raises UserError for an
-    unknown suffix, odd sizes in mp4, and a place that cannot be written to.
+    unknown suffix, a rate that the format cannot tell, odd sizes in mp4, and a place that cannot be written to.
     """
     suffix = check_suffix(path)
     num_frames, height, width, channels = frames.shape
     assert channels == 3, frames.shape
     assert num_frames > 0, frames.shape
-    if fps <= 0:
-        raise UserError(f"fps must be above 0, got {fps:g}: use 8")
+    check_fps(path, fps, num_frames)
     if suffix == ".mp4" and (height % 2 or width % 2):
         raise UserError(f"mp4 needs an even height and width, got {height}x{width}: use .webp, .gif or even sizes")
     note = json.dumps({"fps": f"{fps:g}", "num_frames": str(num_frames), **(metadata or {})})
@@ -162,7 +182,7 @@ def _write_mp4(path: Path, frames: np.ndarray, fps: float, note: str) -> None:
 
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         container.metadata["comment"] = note
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(_RATES[".mp4"][1]))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "14", "preset": "medium"}

@@ -28,7 +28,6 @@ def run(config: AdherenceConfig) -> list[Judged]:
     """
     asked = asked_of(config)
     make = open_source(config)
-    config.output.mkdir(parents=True, exist_ok=True)
     judged: list[Judged] = []
     films: list[np.ndarray] = []
     making = judging = 0.0
@@ -47,6 +46,7 @@ def run(config: AdherenceConfig) -> list[Judged]:
                 bar.update()
             making, judging = making + made - began, judging + time.perf_counter() - made
     seconds = {"make": making / len(asked), "judge": judging / len(asked)}
+    config.output.mkdir(parents=True, exist_ok=True)
     write_sheet(config.output / "sheet.png", films, judged[: len(films)])
     publish(document_of(judged, settings_of(config), seconds, films), config.output)
     return judged

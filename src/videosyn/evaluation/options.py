@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -58,6 +59,17 @@ class AdherenceConfig:
     def check(self) -> None:
         """Everything that can be checked without a model. Raises UserError."""
         check_counts(("num-prompts", self.num_prompts), ("steps", self.steps), ("batch-size", self.batch_size))
+        check_counts(("best-of", self.best_of))
+        if self.best_of > 1 and self.source != "model":
+            raise UserError(
+                f"--best-of chooses among a model's films, and --source {self.source} has none: leave it out"
+            )
+        if self.guidance is not None and not 0 <= self.guidance < math.inf:
+            raise UserError(f"guidance must be a number of at least 0, got {self.guidance:g}: use 1 or more")
+        if self.wrong_prompts and self.num_prompts < 2:
+            raise UserError(
+                f"--wrong-prompts needs another film's prompt, but --num-prompts is {self.num_prompts}: use 2"
+            )
         check_num_frames(self.frames)
         check_size(self.height, self.width, SMALLEST_PX)
         check_folder(self.output)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from videosyn.captioner.clip_captioner import MemoryCaptioner, open_captioner
 from videosyn.core.errors import UserError
-from videosyn.core.runtime import pick_device, pick_dtype
+from videosyn.core.runtime import out_of_memory_means_user_error, pick_device, pick_dtype
 from videosyn.dataset.latent_cache import load_vae
 from videosyn.evaluation.options import AdherenceConfig
 from videosyn.sampling.best_of import BestOf
@@ -64,7 +64,9 @@ def open_source(config: AdherenceConfig) -> Source:
 
     def rendered(asked: Sequence[Asked], seed: int) -> np.ndarray:
         scenes = [each.scene for each in asked if each.scene is not None]
-        return render(scenes, config.frames, config.height, config.width).numpy()
+        size = f"{config.frames} frames of {config.height}x{config.width}"
+        with out_of_memory_means_user_error(size, "use fewer or smaller ones"):
+            return render(scenes, config.frames, config.height, config.width).numpy()
 
     if config.source == "render":
         return rendered

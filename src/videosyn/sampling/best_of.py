@@ -7,7 +7,7 @@ for pictures). Next: `pipeline.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,11 @@ import numpy as np
 from videosyn.captioner.clip_captioner import MemoryCaptioner
 from videosyn.captioner.frames import evenly_spaced
 from videosyn.core.errors import UserError
+from videosyn.sampling.output import VideoOutput, together
 
 if TYPE_CHECKING:
     from videosyn.sampling.foreign import ForeignPipeline
-    from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline
+    from videosyn.sampling.pipeline import VideoSynPipeline
 
 
 class BestOf:
@@ -31,37 +32,36 @@ class BestOf:
             raise UserError(f"best-of must be at least 1, got {count}: use 4")
         self.pipeline, self.captioner, self.count = pipeline, captioner, count
 
-    def __call__(
+    def batches(
         self,
         prompt: str | Sequence[str],
         seed: int | Sequence[int] = 0,
         num_videos: int = 1,
         preview: Callable[..., None] | None = None,
         **how: Any,
-    ) -> VideoOutput:
-        """`num_videos` films for each prompt, each the best of `count` with seeds of their own.
+    ) -> Iterator[VideoOutput]:
+        """`num_videos` films for each prompt, one after the other, each the best of `count` with seeds of their own.
 
         The candidates of film i have the seeds from seed + i x count on; the film's seed is the chosen candidate's,
         with which the pipeline alone makes it again. preview is not called: nobody knows yet which film it will be.
         """
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        num_films = len(prompts) * num_videos
         if not isinstance(seed, int | np.integer):
             raise UserError("best-of takes one seed, from which those of all candidates come")
-        made = self.pipeline(prompts, seed=seed, num_videos=num_videos * self.count, **how)
-        scores = np.concatenate(
-            [
-                self.score(made.frames[start : start + self.count], made.prompts[start : start + self.count])
-                for start in range(0, num_films * self.count, self.count)
-            ]
-        ).reshape(num_films, self.count)
-        chosen = [film * self.count + int(place) for film, place in enumerate(scores.argmax(1))]
-        return replace(
-            made,
-            frames=made.frames[chosen],
-            prompts=[made.prompts[number] for number in chosen],
-            seeds=[made.seeds[number] for number in chosen],
-        )
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        films: list[np.ndarray] = []
+        seeds: list[int] = []
+        for made in self.pipeline.batches(prompts, seed=seed, num_videos=num_videos * self.count, **how):
+            for film, text, own_seed in zip(made.frames, made.prompts, made.seeds):
+                films.append(film)
+                seeds.append(own_seed)
+                if len(films) < self.count:
+                    continue
+                candidates = np.stack(films)
+                best = int(self.score(candidates, [text] * self.count).argmax())
+                yield replace(made, frames=candidates[[best]], prompts=[text], seeds=[seeds[best]])
+                films, seeds = [], []
+
+    __call__ = together(batches)
 
     def score(self, films: np.ndarray, prompts: Sequence[str]) -> np.ndarray:
         """Films uint8 (N, T, H, W, 3) and their prompts -> mean log-likelihood of each prompt's tokens (N,), nats."""

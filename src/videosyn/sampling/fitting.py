@@ -86,7 +86,7 @@ def no_memory_means_user_error(pipeline: VideoSynPipeline, asked: Defaults, cach
     """Turns the framework's out-of-memory error, CPU or accelerator, into a UserError that says what would fit."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         model = footprint(pipeline, cached)
@@ -100,7 +100,7 @@ def weights_that_do_not_fit_mean_user_error(folder: Path, device: torch.device, 
     """The same while weights are read and brought to the device. way_out: what to do where that is an accelerator."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         fix = "free some memory first" if device.type == "cpu" else f"{way_out}, or --device cpu"

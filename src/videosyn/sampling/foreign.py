@@ -27,7 +27,8 @@ from videosyn.sampling.foreign_preview import ForeignPreview
 from videosyn.sampling.foreign_sizes import check_asked, unlike_asked
 from videosyn.sampling.foreign_vae import ForeignVae
 from videosyn.sampling.model_index import find_model, is_foreign
-from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline, checked_prompts, seeds_of_films
+from videosyn.sampling.output import VideoOutput, together
+from videosyn.sampling.pipeline import VideoSynPipeline, checked_prompts, seeds_of_films
 
 if TYPE_CHECKING:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -87,7 +88,7 @@ class ForeignPipeline:
         with weights_that_do_not_fit_mean_user_error(folder, place, "use a smaller model"):
             return cls(pipeline.to(place))
 
-    def __call__(
+    def batches(
         self,
         prompt: str | Sequence[str],
         num_frames: int | None = None,
@@ -104,7 +105,7 @@ class ForeignPipeline:
         preview: Callable[[range, Callable[[], np.ndarray]], None] | None = None,
         batch: int = 1,
         **others: Any,
-    ) -> VideoOutput:
+    ) -> Iterator[VideoOutput]:
         """As `VideoSynPipeline`'s; what is None is the pipeline's own default. Its own rules on sizes hold.
 
         cache_threshold: of diffusers' first-block cache, the same criterion as ours. preview: as there, from the second
@@ -135,7 +136,7 @@ class ForeignPipeline:
         for name in asked:
             if name not in self._accepts:
                 raise UserError(f"a {self.name} does not take {name.replace('_', '-')}: leave it out")
-        films, start, notes = [], 0, ()
+        start, notes = 0, ()
         batch = 1 if self.name in ALONE else batch
         self._cache(cache_threshold)
         while start < len(prompts):
@@ -148,16 +149,26 @@ class ForeignPipeline:
                     progress(now.start * steps + (step + 1) * len(now), len(prompts) * steps)
 
             try:
-                films.append(self._films(prompts[now.start : now.stop], seeds[now.start : now.stop], told, **asked))
-                start = now.stop
+                frames = self._films(prompts[now.start : now.stop], seeds[now.start : now.stop], told, **asked)
             except UserError:
                 if len(now) == 1:
                     raise
                 batch = len(now) // 2
                 notes = ("films were made fewer at a time than asked for: together they did not fit",)
-        frames = np.concatenate(films)
-        notes = (*notes, *unlike_asked(frames, num_frames, height, width))
-        return VideoOutput(frames, fps or self._fps(), prompts, seeds, notes)
+                continue
+            start = now.stop
+            said = (*notes, *unlike_asked(frames, num_frames, height, width))
+            yield VideoOutput(frames, fps or self._fps(), prompts[now.start : start], seeds[now.start : start], said)
+
+    __call__ = together(batches)
+
+    @property
+    def device(self) -> torch.device:
+        return self.pipeline.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.pipeline.dtype
 
     def unknown_words(self, prompts: Sequence[str]) -> list[str]:
         """None: its text encoder knows subwords."""

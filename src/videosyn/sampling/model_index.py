@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -120,7 +121,7 @@ def find_model(name: str) -> Path:
         if not (shipped / INDEX_NAME).exists():
             raise UserError(f"the {name} model is missing from this installation: install videosyn again")
         return shipped
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))  # which leaves a ~user as it is where there is none
     if folder.is_dir():
         return folder
     if folder.exists() or not _HUB_ID.fullmatch(name):

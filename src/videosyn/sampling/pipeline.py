@@ -1,11 +1,10 @@
-"""prompt -> text -> latents -> video: the whole path is `VideoSynPipeline.__call__`. Folders: `storage.py`."""
+"""prompt -> text -> latents -> video: the whole path is `VideoSynPipeline.batches`. Folders: `storage.py`."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -24,10 +23,11 @@ from videosyn.sampling.fitting import Fit, fit, no_memory_means_user_error
 from videosyn.sampling.given import given_frames
 from videosyn.sampling.memory_mode import MemoryMode
 from videosyn.sampling.model_index import Defaults, Trained, find_model
+from videosyn.sampling.output import VideoOutput, together
 from videosyn.sampling.preview import Watched
 from videosyn.sampling.solvers import solve
 from videosyn.sampling.text_on_demand import batch_of, encode_prompts, padded
-from videosyn.text.features import TextEncoder, TextFeatures
+from videosyn.text.features import TextEncoder, TextFeatures, cut_prompts
 from videosyn.text.nano import NanoTextEncoder
 from videosyn.vdit.model import VDiT
 from videosyn.vidvae.model import VidVAE
@@ -37,21 +37,6 @@ COMPILED_TEXT_TOKENS = 32
 """Compiled blocks get texts of a multiple of so many tokens."""
 SHAPES_COMPILED = 64
 """A process may compile for so many shapes; torch's own limit is 8, and ends the call."""
-
-
-@dataclass(frozen=True)
-class VideoOutput:
-    """The films of one call, in the order of the prompts, each prompt's films together."""
-
-    frames: np.ndarray
-    """uint8 (N, T, H, W, 3), RGB."""
-    fps: float
-    prompts: list[str]
-    """The prompt of each film."""
-    seeds: list[int]
-    """The seed of each film: alone with it, the prompt gives that film again."""
-    notes: tuple[str, ...] = ()
-    """What was done otherwise than asked or usual, for the user to read."""
 
 
 class VideoSynPipeline:
@@ -122,7 +107,7 @@ class VideoSynPipeline:
         self.compiled = True
 
     @torch.inference_mode()
-    def __call__(
+    def batches(
         self,
         prompt: str | Sequence[str],
         num_frames: int | None = None,
@@ -143,8 +128,9 @@ class VideoSynPipeline:
         last_image: np.ndarray | None = None,
         progress: Callable[[int, int], None] | None = None,
         preview: Callable[[range, Callable[[], np.ndarray]], None] | None = None,
-    ) -> VideoOutput:
-        """Generates `num_videos` films for each prompt. What is None comes from `self.defaults`.
+    ) -> Iterator[VideoOutput]:
+        """Generates `num_videos` films for each prompt. What is None comes from `self.defaults`. Called, the pipeline
+        gives all films together; this gives them in order, as many at a time as are made together, and keeps none.
 
         num_frames: 1 + 4k (any number, where the VidVAE takes frame by frame). height, width: pixels, multiples of
         `size_multiple`. guidance: 1 switches it off.
@@ -168,7 +154,7 @@ class VideoSynPipeline:
         seeds = seeds_of_films(seed, len(prompts))
         shape = self._latent_shape(asked)  # (Z, t, h, w)
         num_tokens = math.prod(shape[1:]) // self.vdit.config.patch_size**2
-        with no_memory_means_user_error(self, asked):
+        with no_memory_means_user_error(self, asked), cut_prompts() as cut:
             read = encode_prompts(self.text_encoder, [*prompts, negative_prompt or ""])
         cached = bool(cache_threshold)
         how = fit(self, asked, len(prompts), cached)
@@ -179,7 +165,7 @@ class VideoSynPipeline:
         starts = range(0, len(prompts), batch)
         report = _Progress(progress, len(starts) * (asked.num_steps + 1))
         epsilon = self.objective if isinstance(self.objective, EpsilonDDPM) else None
-        films = []
+        notes = (*cut, *filter(None, [how.note(asked)]))
         for start in starts:
             some, some_seeds = prompts[start : start + batch], seeds[start : start + batch]
             with no_memory_means_user_error(self, asked, cached):
@@ -227,11 +213,11 @@ class VideoSynPipeline:
                         shift,
                     )
                 frames = self._frames(latents.to(self.dtype), how)  # (B, T, H, W, 3)
-                films.append(frames if given is None else given.finished(frames))
+                frames = frames if given is None else given.finished(frames)
             report.step()
-        note = how.note(asked)
-        frames = films[0] if len(films) == 1 else np.concatenate(films)
-        return VideoOutput(frames, asked.fps, prompts, seeds, (note,) if note else ())
+            yield VideoOutput(frames, asked.fps, some, some_seeds, notes)
+
+    __call__ = together(batches)
 
     @property
     def device(self) -> torch.device:

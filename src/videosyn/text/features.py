@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -27,3 +29,25 @@ class TextEncoder(Protocol):
     def null(self, batch: int) -> TextFeatures:
         """The features of the empty prompt, `batch` times."""
         ...
+
+
+class CutPrompt(UserWarning):
+    """An encoder does not read all of a prompt. The message is one line that says what is ignored."""
+
+
+@contextmanager
+def cut_prompts() -> Iterator[list[str]]:
+    """Within the block such warnings are not shown but collected."""
+    found: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CutPrompt)
+        show = warnings.showwarning
+
+        def keep(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, CutPrompt):
+                found.append(str(message))
+            else:
+                show(message, category, *where, **more)
+
+        warnings.showwarning = keep
+        yield found

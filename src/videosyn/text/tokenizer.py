@@ -10,6 +10,8 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from videosyn.core.errors import UserError
+from videosyn.core.marks import plain_marks
+from videosyn.text.features import CutPrompt
 
 PAD, END = "<pad>", "<end>"
 MARK = "▁"
@@ -19,7 +21,8 @@ MARK = "▁"
 class WordTokenizer:
     """Lower-cased words and punctuation signs, each one token; all other words one token a byte after a mark.
 
-    A known word is never cut out of an unknown one: "reddish" is bytes, not "red" and bytes.
+    A known word is never cut out of an unknown one: "reddish" is bytes, not "red" and bytes. Unknown signs are
+    read as a comma or as nothing (`core/marks.py`).
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -29,6 +32,8 @@ class WordTokenizer:
             raise UserError(f"the tokenizer lacks {missing[0]!r}: it must be one that videosyn wrote")
         self.pad_id: int = ids[PAD]
         self.end_id: int = ids[END]
+        words = (piece.removeprefix(MARK) for piece in ids if piece.startswith(MARK))
+        self._signs = frozenset(sign for word in words for sign in word if not sign.isalnum())
 
     @classmethod
     def from_words(cls, words: Iterable[str]) -> WordTokenizer:
@@ -81,14 +86,14 @@ class WordTokenizer:
         A longer prompt is cut, and a warning says what is left out.
         """
         sequences = []
-        for prompt, encoding in zip(prompts, self._tokenizer.encode_batch(list(prompts))):
+        for prompt, encoding in zip(prompts, self._tokenizer.encode_batch([self._plain(each) for each in prompts])):
             ids = encoding.ids
             if len(ids) >= max_tokens:
-                start = encoding.offsets[max_tokens - 1][0]
-                warnings.warn(
-                    f"prompt has {len(ids) + 1} tokens, the model reads {max_tokens}: {prompt[start:]!r} is ignored",
-                    stacklevel=2,
-                )
+                words = encoding.word_ids
+                start, _ = encoding.offsets[words.index(words[max_tokens - 1])]
+                lost = prompt[start:].rstrip()
+                line = f"prompt has {len(ids) + 1} tokens, the model reads {max_tokens}: {lost!r} is ignored"
+                warnings.warn(line, CutPrompt, stacklevel=2)
             sequences.append([*ids[: max_tokens - 1], self.end_id])
         return sequences
 
@@ -98,9 +103,12 @@ class WordTokenizer:
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of `text` that the tokenizer spells in bytes, each once, in order."""
-        known = (self._tokenizer.token_to_id(piece) is not None for piece in _split(self._tokenizer, text))
-        words = (piece.removeprefix(MARK) for piece in _split(self._tokenizer, text))
-        return list(dict.fromkeys(word for word, is_known in zip(words, known) if not is_known))
+        pieces = _split(self._tokenizer, self._plain(text))
+        unknown = (piece for piece in pieces if self._tokenizer.token_to_id(piece) is None)
+        return list(dict.fromkeys(piece.removeprefix(MARK) for piece in unknown))
+
+    def _plain(self, text: str) -> str:
+        return plain_marks(text, self._signs)
 
 
 def _split(tokenizer: Tokenizer, text: str) -> list[str]:

@@ -7,10 +7,10 @@ things they stand by. Reading goes by position and a little grammar (what stands
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from videosyn.core.marks import plain_marks
 from videosyn.world.caption import split_words
 from videosyn.world.lexicon import Item, read_items
 from videosyn.world.parsed import NamedThing, Parsed, mismatches, to_parsed
@@ -19,6 +19,8 @@ __all__ = ["NamedThing", "Parsed", "mismatches", "parse", "to_parsed"]
 
 THROUGH = ("the", "a", "an", "and", "is", "are", "some", "one", "there")
 """Grammar that may stand between a relation and its object."""
+KNOWN_MARKS = frozenset(",:-")
+"""All others mean what a comma does, or nothing."""
 
 
 @dataclass
@@ -34,7 +36,7 @@ def parse(text: str) -> Parsed:
 
     Motion "walks" is walking with no direction said. Relations are in the one direction that `parsed.py` keeps.
     """
-    return _Reading(split_words(re.sub("['\\u2019]s\\b", "", text))).parsed()
+    return _Reading(split_words(plain_marks(text, KNOWN_MARKS))).parsed()
 
 
 class _Reading:
@@ -201,7 +203,7 @@ class _Reading:
                 continue
             previous = self._role(at - 1)
             before, after = self._noun_before(at), self._noun_after(at, ("the", "a", "an", ",", ":", "is"))
-            leads = after is not None and (before is None or self._is(at - 1, ",", "and", ":", ";", "."))
+            leads = after is not None and (before is None or self._is(at - 1, ",", "and", ":"))
             noun = after if leads else before
             if noun is not None and previous != "camera":
                 self.sides.setdefault(item.value, noun.thing)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal, TypeVar
 
-from videosyn.world.vocabulary import COLOURS, KINDS, LIGHTS, MOTIONS, RELATIONS, SCENES, STYLES
+from videosyn.world.vocabulary import CAMERAS, COLOURS, KINDS, LIGHTS, MOTIONS, RELATIONS, SCENES, STYLES
 
 T = TypeVar("T")
 Split = Literal["train", "held-out", "any"]
@@ -117,8 +117,15 @@ def sample_scene(
     """Draw the scene of a seed. `split` "train" never shows a held-out combination, "held-out" always does.
 
     `num_things` (1 to 3), `style` and `camera` fix those choices; a camera that a scene's motion forbids (things that
-    cross the frame are filmed by a still camera) redraws the scene.
+    cross the frame are filmed by a still camera) redraws the scene. Raises ValueError for what no scene has: three
+    things stand in a row, and the camera with them.
     """
+    if num_things is not None and not 1 <= num_things <= 3:
+        raise ValueError(f"a scene has 1 to 3 things, got {num_things}")
+    if camera is not None and camera not in CAMERAS:
+        raise ValueError(f"camera must be one of {', '.join(CAMERAS)}, got {camera!r}")
+    if num_things == 3 and camera not in (None, "still"):
+        raise ValueError(f"three things are filmed by a still camera, got {camera!r}: ask for 1 or 2 things")
     rng = Random(seed)
     while True:
         scene = _draw(rng, seed, num_things, style, camera)

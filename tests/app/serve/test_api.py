@@ -167,6 +167,7 @@ def test_a_request_sent_twice_with_one_key_is_accepted_once(served):
         ({"prompt": PROMPT, "model": "other"}, "no model 'other' here: use tiny"),
         ({"prompt": PROMPT, "model": "/etc"}, "no model '/etc' here: use tiny"),
         ({"prompt": PROMPT, "seed": -1}, "body/seed"),
+        ({"prompt": PROMPT, "fps": 0.0004}, "body/fps"),
         ({"prompt": PROMPT, "sed": 1}, "body/sed"),
         ({"prompt": PROMPT, "image": "../../etc/passwd"}, "body/image"),
         ({"prompt": PROMPT, "extend": "/etc/passwd"}, "body/extend"),

@@ -23,7 +23,7 @@ class VideoRequest(BaseModel):
     num_frames: int | None = Field(None, ge=1, le=100_000, description="Frames, 1 + 4k.")
     height: int | None = Field(None, ge=8, le=100_000, description="Pixels, a multiple of the model's step.")
     width: int | None = Field(None, ge=8, le=100_000, description="Pixels, a multiple of the model's step.")
-    fps: float | None = Field(None, gt=0, le=240, description="Frames a second.")
+    fps: float | None = Field(None, ge=0.001, le=240, description="Frames a second.")
     num_steps: int | None = Field(None, ge=1, le=100_000, description="Sampling steps.")
     guidance: float | None = Field(
         None, ge=0, le=100, allow_inf_nan=False, description="How strongly the prompt pulls; 1: no guidance."

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from videosyn.sampling.foreign import ForeignPipeline
-    from videosyn.sampling.pipeline import VideoOutput, VideoSynPipeline
+    from videosyn.sampling.output import VideoOutput
+    from videosyn.sampling.pipeline import VideoSynPipeline
 
 IDLE_S = 1.0
 """A worker that is not told of work looks for some this often."""

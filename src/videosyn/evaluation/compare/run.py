@@ -87,7 +87,10 @@ def _film(
     asked: dict[str, Any] = {"num_steps": side.steps, "guidance": side.guidance, "negative_prompt": side.negative}
     began = time.perf_counter()
     made = pipeline(prompt, **shape, **asked, sampler=side.sampler, seed=seed)
-    return made.frames[0], made.fps, time.perf_counter() - began
+    took = time.perf_counter() - began
+    for note in made.notes:
+        tqdm.write(f"videosyn: {note}", file=sys.stderr)
+    return made.frames[0], made.fps, took
 
 
 def _document(

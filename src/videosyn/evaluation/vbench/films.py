@@ -49,6 +49,8 @@ def make_films(config: VBenchConfig, prompts: Sequence[SuitePrompt], folder: Pat
                     seed=prompt.seed(config.seed) + first,
                     num_videos=count,
                 )
+                for note in made.notes:
+                    tqdm.write(f"videosyn: {note}", file=sys.stderr)
                 for number, frames, seed in zip(range(first, first + count), made.frames, made.seeds):
                     note = {"prompt": prompt.text, "seed": str(seed), "model": config.model}
                     write_video(folder / prompt.film(number), frames, made.fps, note)
