@@ -30,7 +30,7 @@ check: .venv/.dev
 
 # Each benchmark prints its figures; none of them fails the build. FOOTAGE: a folder of real videos with a footage.json.
 bench: .venv/.dev
-	@for file in sampling_overhead startup serve_startup vae_speed cost_model evaluation_memory \
+	@for file in sampling_overhead startup serve_startup "vae_speed --model nano" world_speed cost_model evaluation_memory \
 	  "curation_speed --minutes 60" "curation_cuts $(if $(FOOTAGE),--footage $(FOOTAGE))" "curation_text $(FOOTAGE)" \
 	  curation_table curation_kills "serve_load --seconds 60" "paper_size_vae --rounds 1" "paper_size_vdit --depth 4" \
 	  "sampling_quality --prompts 6 --batch 2 --unjudged" predicted_memory captioner \
@@ -41,7 +41,9 @@ bench: .venv/.dev
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "videosyn needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 2; }
-	$(PYTHON) -m venv .venv
+	@echo "$(PYTHON) -m venv .venv"; $(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "no environment was made: where venv is a package of its own, install it (Debian, Ubuntu: apt-get install" \
+	  "python3-venv) and call make again" >&2; exit 2; }
 
 .venv/.runtime: requirements/runtime.lock pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install -q -r requirements/runtime.lock

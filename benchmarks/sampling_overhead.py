@@ -39,18 +39,20 @@ def main() -> None:
     pipeline(prompts, num_steps=2)  # warm
     spent = {"VDiT": 0.0, "decoder": 0.0}
     pipeline.vdit.forward = timed(pipeline.vdit.forward, spent, "VDiT")
-    pipeline.vae.decode = timed(pipeline.vae.decode, spent, "decoder")
+    pipeline.vae.decoder.forward = timed(pipeline.vae.decoder.forward, spent, "decoder")
     shares, totals = [], []
     for _ in range(options.repeat):
         spent.update(dict.fromkeys(spent, 0.0))
         start = time.perf_counter()
         pipeline(prompts)
         totals.append(time.perf_counter() - start)
+        if not all(spent.values()):
+            raise SystemExit(f"nothing was timed, so the pipeline goes another way than this script thinks: {spent}")
         shares.append(sum(spent.values()) / totals[-1])
     print(f"{what}, {options.videos} videos, {torch.get_num_threads()} threads, {pipeline.dtype}")
     print(f"median call {sorted(totals)[len(totals) // 2]:.2f} s; share inside VDiT and decoder, median "
           f"{100 * sorted(shares)[len(shares) // 2]:.1f} %, worst {100 * min(shares):.1f} %")  # fmt: skip
-    print("last call: " + ", ".join(f"{name} {seconds:.3f} s" for name, seconds in spent.items()))
+    print("last call: " + ", ".join(f"{name} {seconds:.4f} s" for name, seconds in spent.items()))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """The model card beside the nano weights: what made them, and the figures that the evaluation commands measured.
 
-videosyn evaluate adherence      -o runs/figures/held-out --num-prompts 300
-videosyn evaluate adherence      -o runs/figures/free --phrasing free --num-prompts 100
-videosyn evaluate adherence      -o runs/figures/judge --source render --num-prompts 250
-videosyn evaluate adherence      -o runs/figures/judge-reconstructed --source reconstruct --num-prompts 100
-videosyn evaluate adherence      -o runs/figures/judge-wrong --source render --wrong-prompts --num-prompts 150
-videosyn evaluate reconstruction -o runs/figures/reconstruction --shapes 17x96x96 --num-clips 100
-python examples/model_card.py [--vae runs/nano_vae] [--dit runs/nano_dit] [-o src/videosyn/weights/nano/README.md]
+M=runs/nano F=runs/nano_dit/figures; mkdir -p $F
+videosyn evaluate adherence      --model $M -o $F/held-out --num-prompts 300
+videosyn evaluate adherence      --model $M -o $F/free --phrasing free --num-prompts 100
+videosyn evaluate adherence      -o $F/judge --source render --num-prompts 250
+videosyn evaluate adherence      --model $M -o $F/judge-reconstructed --source reconstruct --num-prompts 100
+videosyn evaluate adherence      -o $F/judge-wrong --source render --wrong-prompts --num-prompts 150
+videosyn evaluate reconstruction --model $M -o $F/reconstruction --shapes 17x96x96 --num-clips 100
+python examples/model_card.py [--vae runs/nano_vae] [--dit runs/nano_dit] [-o runs/nano_dit/card.md]
 """
 
 from __future__ import annotations
@@ -40,12 +41,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vae", type=Path, default=Path("runs/nano_vae"))
     parser.add_argument("--dit", type=Path, default=Path("runs/nano_dit"))
-    parser.add_argument("--figures", type=Path, default=Path("runs/figures"))
+    parser.add_argument("--figures", type=Path, default=Path("runs/nano_dit/figures"))
     parser.add_argument("--hardware", default=f"{os.cpu_count()} CPU cores ({platform.machine()}), no accelerator")
     parser.add_argument("--note", default="", help="a sentence on how the weights were trained, if not in one run")
-    parser.add_argument("-o", "--output", type=Path, default=Path("src/videosyn/weights/nano/README.md"))
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/nano_dit/card.md"))
     options = parser.parse_args()
-    text = "\n".join([INTRODUCTION, training(options), adherence(options.figures), reconstruction(options.figures)])
+    parts = [INTRODUCTION, training(options), adherence(options.figures), reconstruction(options.figures)]
+    text = "\n".join(part for part in parts if part)
     options.output.write_text(text, encoding="utf-8")
     print(options.output)
 
@@ -71,9 +73,11 @@ def training(options: argparse.Namespace) -> str:
 
 
 def adherence(figures: Path) -> str:
-    """A column a report, a row an attribute: per cent right and how many were asked."""
+    """A column a report, a row an attribute: per cent right and how many were asked. Empty without reports."""
     found = {name: figures / name / "report.json" for name in REPORTS if (figures / name / "report.json").exists()}
     reports = {name: json.loads(path.read_text()) for name, path in found.items()}
+    if not reports:
+        return ""
     attributes = list(dict.fromkeys(key for report in reports.values() for key in report["attributes"]))
     lines = ["## What the pixels show", "", "Per cent right of those that name the attribute (`n`); by the pixel judge"]
     lines += [

@@ -52,19 +52,7 @@ case $leg in
     pack dit "$work/run/model"
     ;;
   pack)
-    "$PYTHON" - "$work/dit" "$OUT/nano" <<'PYTHON'
-import shutil
-import sys
-from pathlib import Path
-
-from videosyn import VideoSynPipeline
-
-source, target = map(Path, sys.argv[1:])
-VideoSynPipeline.from_pretrained(source, device="cpu", dtype="fp32").save_pretrained(target, int8=True)
-for file in (target / "vae").iterdir():
-    file.unlink()
-shutil.copytree(source / "vae", target / "vae", dirs_exist_ok=True)
-PYTHON
+    "$PYTHON" examples/pack_nano.py "$work/dit" "$OUT/nano"
     ;;
   *) echo "a leg is vae, dit or pack, got $leg" >&2; exit 2 ;;
 esac

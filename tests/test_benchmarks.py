@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,15 @@ def run(name: str, *flags: str) -> None:
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--device", "cpu", *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
+
+
+def test_sampling_overhead_times_the_vdit_and_the_decoder(tiny_folder: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "sampling_overhead.py"), "--model", str(tiny_folder), "--repeat", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    spent = re.search(r"last call: VDiT (\S+) s, decoder (\S+) s", done.stdout)
+    assert spent, done.stdout
+    assert all(float(seconds) > 0 for seconds in spent.groups()), done.stdout
 
 
 def test_training_rate_measures_a_step_and_the_largest_batch(tmp_path: Path) -> None:

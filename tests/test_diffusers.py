@@ -365,6 +365,15 @@ def test_foreign_configs_objectives_encoders_and_options_are_refused(folder):
         VideoSynDiffusionPipeline.from_pretrained(folder)
 
 
+def test_parts_of_other_models_are_refused(tiny_folder, pipe):
+    vae = AutoencoderVidVAE(**{**pipe.vae.config, "latent_channels": 8})
+    with pytest.raises(UserError, match="the VAE has 8 latent channels, the VDiT 4: use the VAE it was trained with"):
+        VideoSynDiffusionPipeline.from_pretrained(tiny_folder, vae=vae)
+    transformer = VDiTTransformer3DModel(**{**pipe.transformer.config, "text_width": 24})
+    with pytest.raises(UserError, match="the text encoder is 16 wide, the VDiT reads 24: use the one it was"):
+        VideoSynDiffusionPipeline.from_pretrained(tiny_folder, transformer=transformer)
+
+
 def test_components_make_another_pipeline_and_given_ones_are_used(pipe, tiny_folder):
     other = VideoSynDiffusionPipeline(**pipe.components, **pipe.parameters)
     other.set_progress_bar_config(disable=True)

@@ -12,7 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from videosyn import __version__
-from videosyn.app.cli import COMMANDS, run
+from videosyn.app.cli import run
+from videosyn.app.commands import COMMANDS
 from videosyn.core.video_file import read_metadata, read_video
 
 PROMPT = "a red ball bounces on the grass"

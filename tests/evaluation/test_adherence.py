@@ -2,14 +2,21 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from videosyn.app import cli
 from videosyn.core.errors import UserError
+from videosyn.evaluation import adherence
 from videosyn.evaluation.adherence import run
 from videosyn.evaluation.options import AdherenceConfig, ReconstructionConfig
 from videosyn.evaluation.report import Judged, Share, groups, shares
+from videosyn.sampling.pipeline import VideoSynPipeline, to_frames
 from videosyn.world.parsed import NamedThing, Parsed
+from videosyn.world.prompts import held_out_prompts
+from videosyn.world.render import render
+
+SMALL = {"num_prompts": 3, "seed": 5, "batch_size": 2, "frames": 5, "height": 32, "width": 32}
 
 
 def test_a_run_on_renders_writes_its_figures_and_its_sheet(tmp_path, capsys):
@@ -36,6 +43,57 @@ def test_wrong_prompts_are_those_of_other_films(tmp_path):
     assert [each.seen for each in right] == [each.seen for each in wrong]
     assert [each.prompt for each in wrong] == [right[1].prompt, right[2].prompt, right[0].prompt]
     assert sum(sum(each.verdict.values()) for each in wrong) < sum(sum(each.verdict.values()) for each in right)
+
+
+@pytest.fixture
+def films(monkeypatch):
+    """The films that were judged, in turn."""
+    seen = []
+    judge = adherence.judge
+    monkeypatch.setattr(adherence, "judge", lambda film: (seen.append(film), judge(film))[1])
+    return seen
+
+
+def check_report(folder, judged, source):
+    """What the files say is what was judged: every prompt once, every attribute where a prompt names it."""
+    assert {file.name for file in folder.iterdir()} == {"report.html", "report.json", "sheet.png"}
+    report = json.loads((folder / "report.json").read_text())
+    assert (report["settings"]["source"], report["settings"]["num_prompts"]) == (source, SMALL["num_prompts"])
+    prompts = [prompt for prompt, _ in held_out_prompts(SMALL["num_prompts"], SMALL["seed"])]
+    assert [clip["prompt"] for clip in report["clips"]] == [each.prompt for each in judged] == prompts
+    for name, share in report["attributes"].items():
+        verdicts = [each.right if name == "all at once" else each.verdict.get(name) for each in judged]
+        told = [verdict for verdict in verdicts if verdict is not None]
+        assert (share["count"], share["right"]) == (len(told), sum(told))
+    assert report["attributes"]["all at once"]["count"] == SMALL["num_prompts"]
+    by_things = [group for name, group in report["groups"].items() if name.endswith(("thing", "things"))]
+    assert sum(group["all at once"]["count"] for group in by_things) == SMALL["num_prompts"]
+    assert report["seconds"]["make"] > 0
+    assert (folder / "report.html").read_text().count("<video") == SMALL["num_prompts"]
+
+
+def test_films_of_a_model_are_made_from_the_prompts_and_judged(tiny_folder, films, tmp_path):
+    how = {"model": str(tiny_folder), "steps": 2, "device": "cpu", "dtype": "fp32", "output": tmp_path / "out"}
+    judged = run(AdherenceConfig(source="model", **SMALL, **how))
+    check_report(tmp_path / "out", judged, "model")
+    pipeline = VideoSynPipeline.from_pretrained(tiny_folder, "cpu", "fp32")
+    size = {"num_frames": 5, "height": 32, "width": 32, "num_steps": 2}
+    for number, (film, each) in enumerate(zip(films, judged, strict=True)):
+        (alone,) = pipeline(each.prompt, seed=SMALL["seed"] + number, **size).frames
+        assert np.abs(film.astype(int) - alone).mean() < 1
+    assert not np.array_equal(films[0], films[1])
+
+
+def test_reconstructions_are_the_worlds_renders_through_the_vae(tiny_folder, tiny_pipeline, films, tmp_path):
+    how = {"model": str(tiny_folder), "device": "cpu", "dtype": "fp32", "output": tmp_path / "out"}
+    judged = run(AdherenceConfig(source="reconstruct", **SMALL, **how))
+    check_report(tmp_path / "out", judged, "reconstruct")
+    for film, (_, scene) in zip(films, held_out_prompts(SMALL["num_prompts"], SMALL["seed"]), strict=True):
+        clip = render([scene], 5, 32, 32)  # (1, T, H, W, 3)
+        with torch.inference_mode():
+            video = tiny_pipeline.vae.decode(tiny_pipeline.vae.encode(clip.permute(0, 4, 1, 2, 3) / 127.5 - 1))
+        assert np.abs(film.astype(int) - to_frames(video)[0]).mean() < 1
+        assert np.abs(film.astype(int) - clip[0].numpy()).mean() > 5  # this VidVAE has learned nothing
 
 
 def test_an_interval_is_wilsons():

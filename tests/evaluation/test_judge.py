@@ -65,6 +65,7 @@ def test_wrong_prompts_are_right_no_more_often_than_by_chance(scenes, seen):
     truths = [to_parsed(scene) for scene in scenes]
     shares = right(truths[1:] + truths[:1], seen)
     by_chance = {"colour": 0.2, "class": 0.15, "scene": 0.3, "light": 0.5, "motion": 0.35, "relation": 0.3}
+    by_chance |= {"camera": 0.65, "style": 0.4}  # always "still" is right in 0.72, always "plain" in 0.43
     assert all(shares[name] <= share for name, share in by_chance.items()), shares
 
 

@@ -86,6 +86,14 @@ def test_a_text_encoder_is_loaded_once_a_call_and_gone_before_denoising(t5_pipel
     assert [each() for each in made] == [None, None]
 
 
+@pytest.mark.parametrize("memory", ["full", "free-text", "int8-offload"])
+def test_a_text_encoder_of_another_width_is_refused_before_it_is_used(t5_pipeline_folder, save_t5, tmp_path, memory):
+    folder = shutil.copytree(t5_pipeline_folder, tmp_path / "model")
+    save_t5(folder / "text_encoder", width=32)
+    with pytest.raises(UserError, match="the text encoder is 32 wide, the VDiT reads 16"):
+        load(folder, memory)
+
+
 @pytest.mark.parametrize("use", [lambda text: encode_prompts(text, ["a"]), lambda text: text.encode(["a"])])
 def test_a_text_encoder_that_points_at_itself_goes_with_its_use(use):
     made = []

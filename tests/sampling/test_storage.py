@@ -1,17 +1,20 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from videosyn.core.errors import UserError
+from videosyn.core.model_folder import save_module
 from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.sampling import storage
 from videosyn.sampling.pipeline import VideoSynPipeline
 from videosyn.text.nano import NanoTextEncoder
 from videosyn.vdit.model import VDiT
 from videosyn.vidvae.model import VidVAE
+from videosyn.vidvae.presets import TINY
 
 PROMPT = "a red ball bounces"
 
@@ -102,6 +105,21 @@ def test_weights_of_another_model_are_refused(folder):
         folder / "vae/diffusion_pytorch_model.safetensors", folder / "transformer/diffusion_pytorch_model.safetensors"
     )
     with pytest.raises(UserError, match=r"does not fit VDiT: \d+ missing .* \d+ foreign"):
+        load(folder)
+
+
+@pytest.mark.parametrize("channels", [3, 8])
+def test_a_vae_of_other_latents_than_the_vdits_is_refused(folder, channels):
+    config = replace(TINY, latent_channels=channels)
+    save_module(folder / "vae", VidVAE(config), config)
+    with pytest.raises(UserError, match=f"the VAE has {channels} latent channels, the VDiT 4: use the VAE it was"):
+        load(folder)
+
+
+def test_a_text_encoder_of_another_width_than_the_vdits_is_refused(folder, tiny_pipeline):
+    encoder = tiny_pipeline.text_encoder
+    NanoTextEncoder(replace(encoder.config, width=24), encoder.tokenizer).save(folder / "text_encoder")
+    with pytest.raises(UserError, match="the text encoder is 24 wide, the VDiT reads 16: use the one it was"):
         load(folder)
 
 

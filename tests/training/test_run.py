@@ -11,7 +11,7 @@ import torch
 from videosyn.core.errors import UserError
 from videosyn.dataset.latent_cache import load_vae
 from videosyn.sampling.pipeline import VideoSynPipeline
-from videosyn.training import dit_step, reading
+from videosyn.training import dit_step, reading, run
 from videosyn.training.options import DiTTraining, VAETraining
 from videosyn.training.quality import psnr, ssim
 from videosyn.training.run import main, run_dit, run_vae
@@ -178,6 +178,16 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pyt
     out = ["--out", str(tmp_path / "run"), "--num-clips", "0", "--validation-clips", "1"]
     assert main(["vae", str(tmp_path / "c.yaml"), *out]) == 2
     assert "giant" in capsys.readouterr().err
+
+
+def test_ctrl_c_outside_the_loop_is_one_line_and_exit_code_130(tmp_path: Path, capsys, monkeypatch):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run_vae", stop)
+    (tmp_path / "c.yaml").write_text("max_steps: 1\n")
+    assert main(["vae", str(tmp_path / "c.yaml")]) == 130
+    assert capsys.readouterr().err == "videosyn: stopped, nothing half written\n"
 
 
 def test_psnr_and_ssim_of_known_pairs():

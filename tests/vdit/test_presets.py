@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from videosyn.vdit.model import VDiT
-from videosyn.vdit.presets import NANO, PRESETS, SMALL, XL
+from videosyn.vdit.presets import NANO, NANO_320, NANO_MAP, PRESETS, SMALL, XL
 
 
 def count(config):
@@ -17,7 +17,10 @@ def test_xl_has_exactly_the_papers_parameters():
     assert count(XL) == 767_452_100
 
 
-@pytest.mark.parametrize(("config", "expected"), [(NANO, 8_909_920), (SMALL, 198_488_160)])
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [(NANO, 8_909_920), (NANO_MAP, 8_992_000), (NANO_320, 13_840_352), (SMALL, 198_488_160)],
+)
 def test_presets_have_the_parameters_their_documents_say(config, expected):
     assert count(config) == expected
 

@@ -1,188 +1,23 @@
 """The `videosyn` command: finds the command's options, reads them with tyro, runs it. Imports no torch itself.
 
-A command is one row of COMMANDS: its words, one line of help, its options class, and the function that takes them;
-the last two are imported only when that command is called. Next on the path: `generate.py`.
+The commands are the rows of `commands.py`. Next on the path: `generate.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import io
 import itertools
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any
 
+from videosyn.app.commands import HELP, find, group, overview
 from videosyn.core.config import load_yaml
 from videosyn.core.errors import UserError
-
-
-@dataclass(frozen=True)
-class Command:
-    """`options` and `action` are "module:name". The action takes the options; what it returns is not used.
-
-    `file` says where a YAML file with the options may be named, which flags override: "first", before all flags, where
-    it must be; "--config", after that flag, where it may be.
-    """
-
-    words: tuple[str, ...]
-    help: str
-    options: str
-    action: str
-    file: Literal["", "first", "--config"] = ""
-
-
-COMMANDS = (
-    Command(("generate",), "films from prompts", "videosyn.app.options:GenerateConfig", "videosyn.app.generate:run"),
-    Command(
-        ("serve",),
-        "films over HTTP: an API and a web studio",
-        "videosyn.app.serve.options:ServeOptions",
-        "videosyn.app.serve.command:run",
-    ),
-    Command(
-        ("world",),
-        "captioned clips of the procedural world",
-        "videosyn.app.options:WorldConfig",
-        "videosyn.app.world:run",
-    ),
-    Command(
-        ("curate", "dead-letters"),
-        "work that failed for good: list it, or --requeue it",
-        "videosyn.app.curation_options:DeadLettersOptions",
-        "videosyn.app.curate:run_dead_letters",
-    ),
-    Command(
-        ("curate",),
-        "footage into captioned clips: curate SOURCES... -o DATASET",
-        "videosyn.app.curation_options:CurateOptions",
-        "videosyn.app.curate:run",
-        "--config",
-    ),
-    Command(
-        ("worker",),
-        "works for curations of the queue engine",
-        "videosyn.app.curation_options:WorkerOptions",
-        "videosyn.app.curate:run_worker",
-    ),
-    Command(
-        ("caption",),
-        "what videos and pictures show: caption FILE_OR_FOLDER ...",
-        "videosyn.app.caption_options:CaptionConfig",
-        "videosyn.app.caption:run",
-    ),
-    Command(
-        ("evaluate", "adherence"),
-        "do the pixels show what the prompts ask?",
-        "videosyn.evaluation.options:AdherenceConfig",
-        "videosyn.evaluation.adherence:run",
-    ),
-    Command(
-        ("evaluate", "loop"),
-        "prompt to film to caption: does what comes back agree?",
-        "videosyn.evaluation.loop_options:LoopConfig",
-        "videosyn.evaluation.loop:run",
-    ),
-    Command(
-        ("evaluate", "reconstruction"),
-        "what VAEs keep of clips, as the paper's Table 3",
-        "videosyn.evaluation.options:ReconstructionConfig",
-        "videosyn.evaluation.reconstruction:run",
-    ),
-    Command(
-        ("evaluate", "seams"),
-        "what a video in pieces loses at their borders",
-        "videosyn.evaluation.options:SeamsConfig",
-        "videosyn.evaluation.seams:run",
-    ),
-    Command(
-        ("evaluate", "vbench"),
-        "films for VBench's prompts, its figures, the paper's Table 4",
-        "videosyn.evaluation.vbench.options:VBenchConfig",
-        "videosyn.evaluation.vbench.run:run",
-    ),
-    Command(
-        ("evaluate", "compare"),
-        "two models or settings, pair by pair, and a blind user study",
-        "videosyn.evaluation.compare.options:CompareConfig",
-        "videosyn.evaluation.compare.run:run",
-    ),
-    Command(
-        ("evaluate", "study"),
-        "counts the choices of a user study",
-        "videosyn.evaluation.compare.options:StudyConfig",
-        "videosyn.evaluation.compare.study:run",
-    ),
-    Command(
-        ("evaluate", "dataset"),
-        "an audit: captions, motion, looks, duplicates and text left",
-        "videosyn.evaluation.audit.options:AuditConfig",
-        "videosyn.evaluation.audit.run:run",
-    ),
-    Command(
-        ("evaluate", "domains"),
-        "where a model is good, and how that falls with length and size",
-        "videosyn.evaluation.domains.options:DomainsConfig",
-        "videosyn.evaluation.domains.run:run",
-    ),
-    Command(
-        ("evaluate", "ablation"),
-        "what time compression costs and saves: quality, seconds, memory, tokens",
-        "videosyn.evaluation.ablation.options:AblationConfig",
-        "videosyn.evaluation.ablation.run:run",
-    ),
-    Command(
-        ("convert", "sd-vae"),
-        "an image VAE, inflated to a VidVAE",
-        "videosyn.app.convert_options:ImageVaeOptions",
-        "videosyn.app.convert:run_sd_vae",
-    ),
-    Command(
-        ("convert", "pixart-alpha"),
-        "PixArt-alpha as a VDiT whose temporal part is new",
-        "videosyn.app.convert_options:TransformerOptions",
-        "videosyn.app.convert:run_pixart",
-    ),
-    Command(
-        ("convert", "open-sora-1.1"),
-        "Open-Sora 1.1's STDiT2 as a VDiT",
-        "videosyn.app.convert_options:TransformerOptions",
-        "videosyn.app.convert:run_open_sora",
-    ),
-    Command(
-        ("cache",),
-        "latents and text features of a configuration's clips: cache CONFIG.yaml",
-        "videosyn.training.options:DiTTraining",
-        "videosyn.training.run:run_cache",
-        "first",
-    ),
-    Command(
-        ("train", "vae"),
-        "a VidVAE: train vae CONFIG.yaml [--field value]",
-        "videosyn.training.options:VAETraining",
-        "videosyn.training.run:run_vae",
-        "first",
-    ),
-    Command(
-        ("train", "dit"),
-        "a VDiT and its text encoder: train dit CONFIG.yaml [--field value]",
-        "videosyn.training.options:DiTTraining",
-        "videosyn.training.run:run_dit",
-        "first",
-    ),
-    Command(
-        ("train", "captioner"),
-        "a captioner: train captioner CONFIG.yaml [--field value]",
-        "videosyn.training.captioner_options:CaptionerTraining",
-        "videosyn.training.run:run_captioner",
-        "first",
-    ),
-)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -190,8 +25,10 @@ def run(argv: Sequence[str]) -> int:
     has saved what it had, 130 stopped by Ctrl-C.
     """
     try:
-        if not argv or argv[0] in ("-h", "--help"):
-            print(_overview())
+        if not argv or argv[0] in HELP:
+            print(overview())
+        elif argv[1:2] and argv[1] in HELP and group(argv[0]):
+            print(overview(argv[0]))
         elif argv[0] == "--version":
             print(f"videosyn {import_module('videosyn').__version__}")
         else:
@@ -215,7 +52,9 @@ def run(argv: Sequence[str]) -> int:
 
 def _run_command(argv: list[str]) -> object:
     """-> what the command's action gives back."""
-    command = _find(argv)
+    if len(argv) == 1 and group(argv[0]):
+        print(overview(argv[0]), file=sys.stderr)
+    command = find(argv)
     options, rest = _named(command.options), argv[len(command.words) :]
     prog = " ".join(("videosyn", *command.words))
     defaults = {}
@@ -271,32 +110,6 @@ def _first_paragraph(box: str) -> str:
     return " ".join(itertools.takewhile(bool, start)).rstrip(".")
 
 
-def _find(argv: list[str]) -> Command:
-    for command in COMMANDS:
-        if tuple(argv[: len(command.words)]) == command.words:
-            return command
-    by_first_word = {command.words[0]: " ".join(command.words) for command in COMMANDS}
-    nearest = difflib.get_close_matches(argv[0], by_first_word, n=1, cutoff=0.0)[0]
-    given = " ".join(argv[:2]) if argv[0] in by_first_word else argv[0]
-    raise UserError(f"no command {given!r}: did you mean 'videosyn {by_first_word[nearest]}'? See videosyn --help")
-
-
 def _named(path: str) -> Any:
     module, name = path.split(":")
     return getattr(import_module(module), name)
-
-
-def _overview() -> str:
-    width = max(len(" ".join(command.words)) for command in COMMANDS)
-    lines = [f"  {' '.join(command.words):<{width}}  {command.help}" for command in COMMANDS]
-    return "\n".join(
-        [
-            "usage: videosyn COMMAND [options]",
-            "",
-            "A prompt in, a film out; footage in, a trained model out.",
-            "",
-            *lines,
-            "",
-            "videosyn COMMAND --help shows a command's options.",
-        ]
-    )

@@ -40,6 +40,7 @@ from videosyn.diffusers.transformer import VDiTTransformer3DModel
 from videosyn.diffusers.twin import check_hub_options, check_saving
 from videosyn.diffusion.guidance import Guidance
 from videosyn.sampling.model_index import Defaults, ModelIndex, Trained
+from videosyn.sampling.parts import check_parts
 from videosyn.sampling.pipeline import VideoSynPipeline, null_caption
 from videosyn.sampling.storage import OBJECTIVE, OBJECTIVE_CONFIG, TEXT, VAE, VDIT, save_pipeline
 from videosyn.text.features import TextFeatures
@@ -75,8 +76,13 @@ class VideoSynDiffusionPipeline(DiffusionPipeline, VideoSynLoraMixin):
         videosyn_trained: dict[str, Any] | None = None,
     ) -> None:
         """The last three as in the folder's JSON: what the transformer was trained for (default: FlowMatching), what a
-        call that leaves something out gets, what the model has seen.
+        call that leaves something out gets, what the model has seen. Raises UserError where the parts do not belong
+        together.
         """
+        check_parts(
+            *(vae.config.latent_channels, transformer.config.latent_channels),
+            *(text_encoder.width, transformer.config.text_width),
+        )
         super().__init__()
         self.register_modules(vae=vae, transformer=transformer, text_encoder=text_encoder, scheduler=scheduler)
         self.register_to_config(

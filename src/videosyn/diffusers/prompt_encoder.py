@@ -49,6 +49,11 @@ class PromptEncoder(nn.Module):
         raise UserError(f"{folder} must hold a NanoTextEncoder or a T5 encoder, got {name!r}")
 
     @property
+    def width(self) -> int:
+        """E"""
+        return self.encoder.width
+
+    @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 

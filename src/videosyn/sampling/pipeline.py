@@ -24,6 +24,7 @@ from videosyn.sampling.given import given_frames
 from videosyn.sampling.memory_mode import MemoryMode
 from videosyn.sampling.model_index import Defaults, Trained, find_model
 from videosyn.sampling.output import VideoOutput, together
+from videosyn.sampling.parts import check_parts
 from videosyn.sampling.preview import Watched
 from videosyn.sampling.solvers import solve
 from videosyn.sampling.text_on_demand import batch_of, encode_prompts, padded
@@ -53,8 +54,12 @@ class VideoSynPipeline:
         memory: MemoryMode | None = None,
     ) -> None:
         """`defaults`: what a call that leaves something out gets; `trained`: what the model has seen; `memory`: how
-        `from_pretrained` was asked to keep the weights.
+        `from_pretrained` was asked to keep the weights. Raises UserError where the parts do not belong together.
         """
+        check_parts(
+            *(vae.config.latent_channels, vdit.config.latent_channels),
+            *(getattr(text_encoder, "width", None), vdit.config.text_width),
+        )
         self.vae = vae.eval()
         self.vdit = vdit.eval()
         self.text_encoder = text_encoder

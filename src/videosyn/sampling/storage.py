@@ -130,4 +130,6 @@ def _load_text_encoder(
             offload_blocks(encoder.model, encoder.model.encoder.block, device)
             return encoder
 
-    return TextOnDemand(load) if memory.text_on_demand else load()
+    if memory.text_on_demand:
+        return TextOnDemand(load, config_io.read_json(folder / CONFIG_NAME).get("d_model"))
+    return load()

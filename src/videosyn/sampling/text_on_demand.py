@@ -16,8 +16,10 @@ from videosyn.text.features import TextEncoder, TextFeatures
 class TextOnDemand:
     """Fulfils `TextEncoder`; loads the encoder at each call, or once for a block of `loaded`, and drops it."""
 
-    def __init__(self, load: Callable[[], TextEncoder]) -> None:
+    def __init__(self, load: Callable[[], TextEncoder], width: int | None = None) -> None:
+        """width: E, where that is known before loading."""
         self.load = load
+        self.width = width
         self._encoder: TextEncoder | None = None
 
     @contextmanager

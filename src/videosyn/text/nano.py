@@ -49,6 +49,11 @@ class NanoTextEncoder(nn.Module):
         save_module(folder, self, self.config, int8=int8)
         self.tokenizer.save(Path(folder) / TOKENIZER_NAME)
 
+    @property
+    def width(self) -> int:
+        """E"""
+        return self.config.width
+
     def encode(self, prompts: Sequence[str], max_tokens: int | None = None) -> TextFeatures:
         """B prompts -> features and mask. The empty prompt gives the end token alone: "no prompt"."""
         limit = min(max_tokens or self.config.max_tokens, self.config.max_tokens)

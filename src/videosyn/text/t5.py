@@ -98,6 +98,11 @@ class T5TextEncoder:
         self.tokenizer.save_pretrained(folder)
         write_json({"max_tokens": self.max_tokens}, Path(folder) / SETTINGS_NAME)
 
+    @property
+    def width(self) -> int:
+        """E"""
+        return self.model.config.d_model
+
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], max_tokens: int | None = None) -> TextFeatures:
         """B prompts -> features (B, L, E), L the longest prompt's tokens, at most `max_tokens`. No gradient."""

@@ -181,7 +181,8 @@ def counter(what: str) -> Callable[[int, int], None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """`vae|dit|captioner|cache CONFIG.yaml [--field value ...]`: flags override the file.
 
-    Exit codes: 0 finished, 2 a user's mistake, 3 stopped before the end as asked; the same command then goes on.
+    Exit codes: 0 finished, 2 a user's mistake, 3 stopped before the end as asked, 130 by Ctrl-C outside the loop; the
+    same command then goes on.
     """
     import tyro
 
@@ -206,6 +207,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"videosyn: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt as stop:  # before or after the loop, which answers a first Ctrl-C itself
+        print(f"videosyn: {str(stop) or 'stopped, nothing half written'}", file=sys.stderr)
+        return 130
     return STOPPED if outcome == "stopped" else 0
 
 
