@@ -71,7 +71,7 @@ def run(config: GenerateConfig) -> None:
         if config.best_of > 1:
             pipeline = _choosing(pipeline, config)
         if config.compile:
-            stack.enter_context(no_compiler_means_user_error())
+            stack.enter_context(_no_compiler_means_user_error())
         output = _films(pipeline, prompts, config, settings | cheaper, given)
     if rank() > 0:
         return
@@ -138,7 +138,7 @@ def _open(folder: Path, config: GenerateConfig, stack: contextlib.ExitStack) -> 
 
 
 @contextlib.contextmanager
-def no_compiler_means_user_error() -> Iterator[None]:
+def _no_compiler_means_user_error() -> Iterator[None]:
     """torch looks for a compiler at the first call of what is to be compiled."""
     from torch._dynamo.exc import BackendCompilerFailed
     from torch._inductor.exc import InvalidCxxCompiler
