@@ -29,10 +29,12 @@ check: .venv/.dev
 	$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --dist loadfile
 
 # Each benchmark prints its figures; none of them fails the build. FOOTAGE: a folder of real videos with a footage.json.
+# Two cores may need hours: paper_size_vae alone takes four models of that size through three rounds, twice.
 bench: .venv/.dev
 	@for file in sampling_overhead startup serve_startup "vae_speed --model nano" world_speed cost_model evaluation_memory \
 	  "curation_speed --minutes 60" "curation_cuts $(if $(FOOTAGE),--footage $(FOOTAGE))" "curation_text $(FOOTAGE)" \
-	  curation_table curation_kills "serve_load --seconds 60" "paper_size_vae --rounds 1" "paper_size_vdit --depth 4" \
+	  curation_table curation_kills "serve_load --seconds 60" "paper_size_vae --rounds 3 --long 257" \
+	  "paper_size_vae --size 256 --rounds 3" compile_gain "paper_size_vdit --depth 4" \
 	  "sampling_quality --prompts 6 --batch 2 --unjudged" predicted_memory captioner \
 	  "training_rate --model tiny --buckets 17x64x64 --largest 16" "paper_size_film --model tiny --size 64x96 --frames 9 --steps 2"; do \
 	  set -- $$file; echo "== benchmarks/$$*"; name=$$1; shift; \

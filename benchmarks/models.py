@@ -28,10 +28,9 @@ def nano_or_random(name: str) -> tuple[VideoSynPipeline, str]:
 
 def random_nano() -> VideoSynPipeline:
     """The NANO presets, untrained."""
-    from videosyn.vdit.presets import NANO as VDIT
-    from videosyn.vidvae.presets import NANO as VIDVAE
+    from videosyn.vdit.presets import NANO
 
-    return _random(VDIT, VIDVAE, Defaults(), num_heads=3)
+    return random_of(NANO)
 
 
 def random_tiny() -> VideoSynPipeline:
@@ -40,6 +39,13 @@ def random_tiny() -> VideoSynPipeline:
     from videosyn.vidvae.presets import TINY as VIDVAE
 
     return _random(VDIT, VIDVAE, Defaults(num_frames=5, height=32, width=32, num_steps=4), num_heads=2)
+
+
+def random_of(vdit: VDiTConfig) -> VideoSynPipeline:
+    """Any VDiT for nano's latents and texts, untrained, with the NANO preset's VidVAE."""
+    from videosyn.vidvae.presets import NANO as VIDVAE
+
+    return _random(vdit, VIDVAE, Defaults(), num_heads=3)
 
 
 def _random(vdit: VDiTConfig, vidvae: VidVAEConfig, defaults: Defaults, num_heads: int) -> VideoSynPipeline:

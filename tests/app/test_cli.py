@@ -270,6 +270,19 @@ def test_a_mistake_is_one_line_code_2_and_nothing_written(command, tmp_path, cap
     assert files(tmp_path) == []
 
 
+@pytest.mark.slow
+def test_compiling_without_a_compiler_is_one_line_code_2_and_nothing_written(command, tmp_path, capsys, monkeypatch):
+    from torch._inductor import config
+
+    torch.compiler.reset()
+    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
+    monkeypatch.setattr(config, "force_disable_caches", True)  # what was compiled before would need no compiler
+    assert command(PROMPT, "-o", "film.png", "--steps", "1", "--compile") == 2
+    error = capsys.readouterr().err
+    assert error == "videosyn: --compile needs a C++ compiler (g++): install one, or leave it out\n"
+    assert files(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [

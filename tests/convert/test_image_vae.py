@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from videosyn.app.cli import run
 from videosyn.convert.checkpoint import Checkpoint, read_checkpoint
@@ -186,14 +187,44 @@ def test_a_mean_and_spread_for_each_channel_are_kept(make_small_vae):
 
 def test_what_is_dropped_and_what_is_not_read_is_told(image_vae, tmp_path, capsys):
     state = compvis(image_vae)
-    extra = {"loss.discriminator.main.0.weight": torch.zeros(2)}
+    extra = {f"loss.discriminator.main.{index}.weight": torch.zeros(2) for index in range(7)}
+    extra["model_ema.decay"] = torch.tensor(0.99)
     saved = {"state_dict": {**state, **extra}, "state_dict_ema": state, "epoch": 3, "names": ["a"]}
     torch.save(saved, tmp_path / "vae.ckpt")
     words = ["convert", "sd-vae", str(tmp_path / "vae.ckpt"), str(tmp_path / "out"), "--norm-groups", "4"]
     assert run(words) == 0
     told = capsys.readouterr()
-    assert f"{len(state)} tensors of {tmp_path / 'vae.ckpt'}, 1 dropped, " in told.out
+    used, loss, copy = told.out.splitlines()
+    assert used.startswith(f"{tmp_path / 'out'}: {len(state)} tensors of {tmp_path / 'vae.ckpt'}, 8 dropped, ")
+    names = ", ".join(f"loss.discriminator.main.{index}.weight" for index in range(5))
+    assert loss == f"{tmp_path / 'out'}: 7 dropped, training's discriminator and perceptual loss: {names} and 2 more"
+    assert copy == f"{tmp_path / 'out'}: 1 dropped, training's second copy of the VAE: model_ema.decay"
     assert told.err == f"videosyn: {tmp_path / 'vae.ckpt'} also holds tensors under state_dict_ema: they are not read\n"
+
+
+@pytest.mark.parametrize("suffix", ["ckpt", "safetensors"])
+def test_of_a_whole_stable_diffusion_checkpoint_the_vae_is_taken_and_the_rest_named(
+    image_vae, tmp_path, capsys, suffix
+):
+    path, out = tmp_path / f"sd.{suffix}", tmp_path / "out"
+    whole = {f"first_stage_model.{name}": tensor.contiguous() for name, tensor in compvis(image_vae).items()}
+    whole |= {f"model.diffusion_model.input_blocks.{index}.0.weight": torch.zeros(2) for index in range(3)}
+    whole |= {f"cond_stage_model.transformer.layers.{index}.weight": torch.zeros(2) for index in range(2)}
+    whole |= {"alphas_cumprod": torch.zeros(4), "betas": torch.zeros(4), "model_ema.decay": torch.zeros(1)}
+    whole["first_stage_model.loss.logvar"] = torch.zeros(1)
+    if suffix == "ckpt":
+        torch.save({"state_dict": whole, "global_step": 7}, path)
+    else:
+        save_file(whole, path)
+    assert run(["convert", "sd-vae", str(path), str(out), "--norm-groups", "4", "--scaling-factor", "0.2"]) == 0
+    told = capsys.readouterr()
+    names = re.match(rf"videosyn: {re.escape(str(path))} also holds tensors under (.*): they are not read\n$", told.err)
+    assert names is not None
+    assert names[1].startswith("model, cond_stage_model, ")
+    assert set(names[1].split(", ")) == {"model", "cond_stage_model", "alphas_cumprod", "betas", "model_ema"}
+    assert f"{len(image_vae.state_dict())} tensors of {path}, " in told.out
+    assert "1 dropped, training's discriminator and perceptual loss: loss.logvar\n" in told.out
+    assert_is_the_image_vae(load_vae(out), image_vae, scaling=0.2)
 
 
 @pytest.mark.parametrize(("content", "why"), [(b"", "EOFError"), (b"Read me first", "pop from empty list")])

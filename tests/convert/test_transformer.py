@@ -1,6 +1,7 @@
 """`convert pixart-alpha` and `convert open-sora-1.1`: every tensor accounted for, the same outputs, films."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from videosyn.app.cli import run
 from videosyn.app.convert import _text_encoder
 from videosyn.app.convert_options import TransformerOptions
 from videosyn.convert.checkpoint import Checkpoint, read_checkpoint
-from videosyn.convert.transformer import pixart_to_vdit, stdit2_to_vdit
+from videosyn.convert.transformer import PREFIX, pixart_to_vdit, stdit2_to_vdit
 from videosyn.core.errors import UserError
 from videosyn.core.video_file import read_video
 from videosyn.vdit.config import VDiTConfig
@@ -24,6 +25,8 @@ from videosyn.vdit.model import VDiT
 
 GOLDEN = Path(__file__).parent.parent / "vdit" / "golden" / "stdit2_tiny.safetensors"
 """A tiny random STDiT2 under its own names, its inputs and outputs (tests/vdit/test_stdit2.py)."""
+FIXTURE = "VIDEOSYN_STDIT2_FIXTURE"
+"""Names a safetensors file of the same kind that the original code wrote: `model.*`, what went in, what came out."""
 
 
 @pytest.fixture
@@ -95,6 +98,41 @@ def test_a_converted_stdit2_computes_what_the_original_does(stdit2):
     assert (config.num_heads, config.depth, config.base_size_px, config.null_text_tokens) == (2, 2, 8, 6)
 
 
+def test_inputs_and_outputs_beside_an_stdit2_are_named_and_not_read(
+    stdit2, image_vae_folder, t5_folder, tmp_path, capsys
+):
+    beside = tmp_path / "beside.safetensors"
+    info = {f"info.{name}": torch.ones(2) for name in ("height", "width", "num_frames")}
+    save_file({**load_file(GOLDEN), **info}, beside, metadata={"config": json.dumps({"input_sq_size": 8})})
+    out = tmp_path / "out"
+    words = ["--vae", str(image_vae_folder), "--text-encoder", str(t5_folder), "--dtype", "fp32"]
+    assert run(["convert", "open-sora-1.1", str(beside), str(out), *words]) == 0
+    told = capsys.readouterr()
+    note = told.err.splitlines()[0]
+    assert note.startswith(f"videosyn: {beside} also holds tensors under info, ")
+    assert note.endswith(" and 4 more: they are not read")  # x, y, mask, timestep, fps, given and two outputs
+    assert f"{len(load_file(stdit2))} tensors of {beside}, " in told.out
+    state = stdit2_to_vdit(read_checkpoint(stdit2)).state_dict()
+    found = VideoSynPipeline.from_pretrained(out, device="cpu", dtype="fp32").vdit.state_dict()
+    assert all(torch.equal(value, state[name].float()) for name, value in found.items())
+
+
+@pytest.mark.skipif(FIXTURE not in os.environ, reason=f"{FIXTURE} names no STDiT2 with its inputs and outputs")
+@torch.no_grad()
+def test_an_stdit2_of_the_original_code_computes_what_it_did_there():
+    path = Path(os.environ[FIXTURE])
+    tensors = load_file(path)
+    model = stdit2_to_vdit(read_checkpoint(path, prefix=PREFIX)).float()
+    num_frames, num_latent = tensors["info.num_frames"][0].int().item(), tensors["x"].shape[2]
+    model.config = replace(model.config, time_factor=(num_frames - 1) // (num_latent - 1))
+    text, mask, fps = tensors["y"].squeeze(1), tensors["mask"].bool(), tensors["info.fps"]
+    size = torch.stack([tensors["info.height"], tensors["info.width"]], 1)
+    per_frame = tensors["timestep"][:, None].masked_fill(~tensors["x_mask"].bool(), 0)
+    for timestep, expected in ((tensors["timestep"], "output"), (per_frame, "output_masked")):
+        out = model(tensors["x"], timestep, text, mask, fps=fps, height_width=size)
+        torch.testing.assert_close(out, tensors[expected], rtol=0, atol=1e-4)
+
+
 def test_an_stdit2_without_query_and_key_norms_is_inferred(tmp_path):
     config = VDiTConfig(
         latent_channels=4,
@@ -121,8 +159,8 @@ def test_every_foreign_missing_and_doubled_tensor_is_named(stdit2, make_pixart, 
     found = read_checkpoint(stdit2)
     with pytest.raises(UserError, match=r"1 foreign \(y_embedder.extra\)"):
         stdit2_to_vdit(Checkpoint(found.path, {**found.state, "y_embedder.extra": torch.zeros(1)}))
-    twice = {**found.state, "model.x_embedder.proj.bias": torch.zeros(1)}
-    with pytest.raises(UserError, match=r"holds patch_embedder.bias twice, the second time as model.x_embedder"):
+    twice = {**found.state, "patch_embedder.bias": torch.zeros(1)}
+    with pytest.raises(UserError, match=r"holds patch_embedder.bias twice, the second time as patch_embedder.bias"):
         stdit2_to_vdit(Checkpoint(found.path, twice))
     less = {name: value for name, value in found.state.items() if name != "blocks.1.attn_temp.proj.bias"}
     with pytest.raises(UserError, match=r"1 missing \(blocks.1.temporal_attention.proj.bias\)"):
@@ -136,7 +174,9 @@ def test_every_foreign_missing_and_doubled_tensor_is_named(stdit2, make_pixart, 
         pixart_to_vdit(Checkpoint(pixart.path, less, pixart.config))
 
 
-def test_open_sora_becomes_a_pipeline_that_makes_films_by_its_own_rules(stdit2, image_vae_folder, t5_folder, tmp_path):
+def test_open_sora_becomes_a_pipeline_that_makes_films_by_its_own_rules(
+    stdit2, image_vae_folder, t5_folder, tmp_path, capsys
+):
     out = tmp_path / "open-sora"
     words = ["--vae", str(image_vae_folder), "--text-encoder", str(t5_folder), "--dtype", "fp32"]
     assert run(["convert", "open-sora-1.1", str(stdit2), str(out), *words]) == 0
@@ -150,6 +190,14 @@ def test_open_sora_becomes_a_pipeline_that_makes_films_by_its_own_rules(stdit2, 
     words = ["--steps", "2", "--frames", "6", "--height", "32", "--width", "48", "--dtype", "fp32", "--device", "cpu"]
     assert run(["generate", "a red ball bounces", "--model", str(out), "-o", str(film), *words]) == 0
     assert read_video(film)[0].shape == (6, 32, 48, 3)
+    for steps, nearest in (("1", 2), ("1001", 1000)):
+        words[1] = steps
+        capsys.readouterr()
+        assert run(["generate", "a red ball", "--model", str(out), "-o", str(tmp_path / "no.webp"), *words]) == 2
+        error = capsys.readouterr().err.strip()
+        message = f"within 2 and 1000, the noise levels of this model, got {steps}: use {nearest}"
+        assert error.splitlines()[-1] == f"videosyn: steps of ddpm must lie {message}"
+        assert not (tmp_path / "no.webp").exists()
 
 
 def test_a_pixart_pipeline_folder_brings_its_own_vae_and_text_encoder(
@@ -158,6 +206,8 @@ def test_a_pixart_pipeline_folder_brings_its_own_vae_and_text_encoder(
     monkeypatch.setenv("HOME", str(tmp_path))
     source, out = tmp_path / "pixart", tmp_path / "out"
     make_pixart().save_pretrained(source / "transformer")
+    weights = source / "transformer" / "diffusion_pytorch_model.safetensors"
+    save_file({**load_file(weights), "pos_embed.pos_embed": torch.zeros(1, 64, 24)}, weights)  # as older files have it
     image_vae.save_pretrained(source / "vae")
     for file in t5_folder.iterdir():
         place = source / ("tokenizer" if file.name.startswith("tokenizer") else "text_encoder")
@@ -166,8 +216,8 @@ def test_a_pixart_pipeline_folder_brings_its_own_vae_and_text_encoder(
     assert run(["convert", "pixart-alpha", "~/pixart", "~/out", "--dtype", "fp32"]) == 0
     told = capsys.readouterr()
     assert "its temporal attention is new and silent" in told.err
-    dropped = sum(name.startswith("pos_embed.pos_embed") for name in make_pixart().state_dict())
-    assert f", {dropped} dropped, " in told.out
+    assert ", 1 dropped, " in told.out
+    assert told.out.endswith(f"{out}: 1 dropped, tables of positions, which are computed: pos_embed.pos_embed\n")
     pipeline = VideoSynPipeline.from_pretrained(out, device="cpu", dtype="fp32")
     assert (pipeline.vae.time_factor, pipeline.text_encoder.max_tokens) == (4, 120)
     frames = pipeline("a red ball", num_steps=2, num_frames=5, height=32, width=32).frames

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from videosyn.core.errors import UserError
-from videosyn.diffusion.epsilon import SCHEDULERS, EpsilonDDPM, sample_with_scheduler
+from videosyn.diffusion.epsilon import DOWN_TO_THE_LAST, SCHEDULERS, EpsilonDDPM, sample_with_scheduler
 
 DDPM = EpsilonDDPM()
 
@@ -81,6 +81,35 @@ def test_wrong_names_and_betas_are_refused():
         DDPM.scheduler("heun")
     with pytest.raises(UserError, match="betas"):
         EpsilonDDPM(beta_start=0.5, beta_end=0.1)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_the_fewest_steps_a_sampler_is_given_begin_at_noise_and_one_fewer_do_not(pair, name):
+    def first_level(num_steps):
+        told = []
+
+        def predict(noisy, timestep):
+            told.append(timestep[0].item())
+            return torch.zeros_like(noisy)
+
+        sample_with_scheduler(DDPM.scheduler(name), predict, pair[0], num_steps)
+        return told[0]
+
+    least = 2 if name in DOWN_TO_THE_LAST else 1
+    DDPM.check_steps(name, least)
+    assert first_level(least) >= 500
+    if least > 1:
+        assert first_level(least - 1) == 0
+    with pytest.raises(UserError, match=rf"within {least} and 1000, .*, got {least - 1}: use {least}$"):
+        DDPM.check_steps(name, least - 1)
+
+
+def test_more_steps_than_noise_levels_are_refused():
+    DDPM.check_steps("ddpm", 1000)
+    with pytest.raises(
+        UserError, match=r"^steps of ddpm must lie within 2 and 1000, the noise .*, got 1001: use 1000$"
+    ):
+        DDPM.check_steps("ddpm", 1001)
 
 
 def test_sampling_tells_the_model_the_timesteps_it_was_trained_on(pair):

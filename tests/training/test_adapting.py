@@ -83,7 +83,7 @@ def test_a_frozen_text_encoder_is_asked_once_for_each_caption(
 ):
     pytest.importorskip("transformers")
     t5 = save_t5(tmp_path / "t5", width=16)
-    given = options(tmp_path, model, data=str(dataset), text=str(t5), objective="epsilon")
+    given = options(tmp_path, model, data=str(dataset), text=str(t5), objective="epsilon", sheet_steps=2)
     run_cache(given)
     from videosyn.text import t5 as t5_module
 
@@ -93,6 +93,15 @@ def test_a_frozen_text_encoder_is_asked_once_for_each_caption(
     pipeline = VideoSynPipeline.from_pretrained(tmp_path / "run/model", device="cpu", dtype="fp32")
     assert type(pipeline.text_encoder).__name__ == "T5TextEncoder"
     assert type(pipeline.objective).__name__ == "EpsilonDDPM"
+
+
+def test_sheets_of_fewer_steps_than_the_objective_can_take_are_refused_before_training(
+    tmp_path: Path, model: Path, dataset: Path
+):
+    pytest.importorskip("diffusers")
+    with pytest.raises(UserError, match=r"steps of ddim must lie within 2 and 1000, .*, got 1: use 2"):
+        run_dit(options(tmp_path, model, data=str(dataset), objective="epsilon", sheet_steps=1))
+    assert not (tmp_path / "latents").exists()
 
 
 def test_each_stage_begins_with_the_last_ones_model(tmp_path: Path, model: Path):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,11 +40,11 @@ PIXART_TOKENS, OPEN_SORA_TOKENS = 120, 200
 def run_sd_vae(options: ImageVaeOptions) -> None:
     """Writes a VidVAE folder."""
     halvings = {1: 0, 4: 2}[options.time_factor]
-    checkpoint = _read(options.source, "vae")
+    checkpoint = _read(options.source, "vae", image_vae.PREFIX)
     vae = to_vidvae(checkpoint, halvings, options.norm_groups, options.scaling_factor)
     with _new_folder(options.output) as folder:
         save_module(folder, vae, vae.config)
-    _report(options.output, checkpoint, vae, image_vae.is_dropped)
+    _report(options.output, checkpoint, vae, image_vae.why_dropped)
 
 
 def run_pixart(options: TransformerOptions) -> None:
@@ -54,7 +55,7 @@ def run_pixart(options: TransformerOptions) -> None:
     px = latent_px * 8 if latent_px else vdit.config.base_size_px
     defaults = Defaults(num_frames=1, height=px, width=px, num_steps=20, guidance=4.5, sampler="dpm++")
     _save(options, vdit, 2, PIXART_TOKENS, EpsilonDDPM(), defaults, Trained(max_frames=1, max_pixels=px * px))
-    _report(options.output, checkpoint, vdit, transformer.is_dropped)
+    _report(options.output, checkpoint, vdit, transformer.why_dropped)
     print("videosyn: its temporal attention is new and silent: it makes images until it is trained", file=sys.stderr)
 
 
@@ -63,13 +64,13 @@ def run_open_sora(options: TransformerOptions) -> None:
 
     The steps' variances are those that it learned, where it has channels for them, as the published model does.
     """
-    checkpoint = _read(options.source, "transformer")
+    checkpoint = _read(options.source, "transformer", transformer.PREFIX)
     vdit = stdit2_to_vdit(checkpoint, options.heads, options.base_size)
     defaults = Defaults(num_frames=16, height=240, width=432, num_steps=100, guidance=7.0, fps=8.0, sampler="ddpm")
     learned = vdit.config.num_out_channels == 2 * vdit.config.latent_channels
     objective = EpsilonDDPM(guided_channels=3, learned_variance=learned)
     _save(options, vdit, 0, OPEN_SORA_TOKENS, objective, defaults, Trained())
-    _report(options.output, checkpoint, vdit, transformer.is_dropped)
+    _report(options.output, checkpoint, vdit, transformer.why_dropped)
 
 
 def _save(
@@ -109,7 +110,7 @@ def _vae(options: TransformerOptions, time_halvings: int) -> VidVAE:
         raise UserError(f"{options.source} has no VAE beside it: name its image VAE with --vae")
     if (path / CONFIG_NAME).is_file() and read_json(path / CONFIG_NAME).get("_class_name") == "VidVAE":
         return load_vae(path)
-    return to_vidvae(_read(path, "vae"), time_halvings)
+    return to_vidvae(_read(path, "vae", image_vae.PREFIX), time_halvings)
 
 
 def _text_encoder(options: TransformerOptions, max_tokens: int) -> T5TextEncoder:
@@ -135,16 +136,28 @@ def _new_folder(path: Path) -> Iterator[Path]:
         raise UserError(f"{path} cannot be written ({why}): make room, or choose another folder") from error
 
 
-def _read(path: Path, part: str) -> Checkpoint:
-    checkpoint = read_checkpoint(path, part)
+def _read(path: Path, part: str, prefix: str = "") -> Checkpoint:
+    checkpoint = read_checkpoint(path, part, prefix)
     if checkpoint.unread:
-        names = ", ".join(checkpoint.unread[:5])
+        names = _some(checkpoint.unread)
         print(f"videosyn: {checkpoint.path} also holds tensors under {names}: they are not read", file=sys.stderr)
     return checkpoint
 
 
-def _report(output: Path, checkpoint: Checkpoint, model: nn.Module, is_dropped: Callable[[str], bool]) -> None:
+def _report(output: Path, checkpoint: Checkpoint, model: nn.Module, why_dropped: Callable[[str], str | None]) -> None:
+    """Prints what was used, and what was not: a line for all names that begin alike."""
     count = sum(value.numel() for value in model.state_dict().values())
-    dropped = sum(map(is_dropped, checkpoint.state))
-    used = f"{len(checkpoint.state) - dropped} tensors of {checkpoint.path}"
-    print(f"{output}: {used}, {dropped} dropped, {count / 1e6:.1f} M parameters")
+    dropped: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name in checkpoint.state:
+        if (why := why_dropped(name)) is not None:
+            dropped[name.split(".")[0], why].append(name)
+    total = sum(map(len, dropped.values()))
+    used = f"{len(checkpoint.state) - total} tensors of {checkpoint.path}"
+    print(f"{output}: {used}, {total} dropped, {count / 1e6:.1f} M parameters")
+    for (_, why), names in dropped.items():
+        print(f"{output}: {len(names)} dropped, {why}: {_some(names)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

@@ -75,6 +75,8 @@ def run(config: GenerateConfig) -> None:
             _announce(pipeline, complete, len(paths) * config.best_of)
         if config.best_of > 1:
             pipeline = _choosing(pipeline, config)
+        if config.compile:
+            stack.enter_context(_no_compiler_means_user_error())
         unwritten, told = iter(paths), set()
         for output in _films(pipeline, prompts, config, settings | cheaper, given):
             for note in output.notes:
@@ -156,6 +158,20 @@ def _open(folder: Path, config: GenerateConfig, stack: contextlib.ExitStack) -> 
         stack.enter_context(joined(device))
         pipeline.vdit.process_group = dist.group.WORLD
     return pipeline
+
+
+@contextlib.contextmanager
+def _no_compiler_means_user_error() -> Iterator[None]:
+    """torch looks for a compiler at the first call of what is to be compiled."""
+    from torch._dynamo.exc import BackendCompilerFailed
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        yield
+    except (BackendCompilerFailed, InvalidCxxCompiler) as error:
+        if not isinstance(getattr(error, "inner_exception", error), InvalidCxxCompiler):
+            raise
+        raise UserError("--compile needs a C++ compiler (g++): install one, or leave it out") from error
 
 
 def _choosing(pipeline: VideoSynPipeline | ForeignPipeline, config: GenerateConfig) -> BestOf:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,7 +42,7 @@ class Checkpoint:
     config: Mapping[str, Any] = field(default_factory=dict)
     """A folder's config.json, or what a safetensors file says under `config`."""
     unread: tuple[str, ...] = ()
-    """What a pickle holds beside the model that has tensors too, such as an average of it."""
+    """First parts of the names of tensors that the file holds beside the model, such as an average of it."""
 
     def known(self, name: str, asked: int | float | None, default: int | float) -> Any:
         """What the file says, else what was asked for, else what is published. UserError where the first two differ."""
@@ -66,12 +67,16 @@ class Checkpoint:
         return number
 
 
-def read_checkpoint(path: str | Path, part: str = "") -> Checkpoint:
+def read_checkpoint(path: str | Path, part: str = "", prefix: str = "") -> Checkpoint:
     """Reads a diffusers folder (or its subfolder `part`, where it is a whole pipeline), or a file.
 
+    prefix: what the model's names begin with in files that hold more than the model; there it is taken off.
     Raises UserError for what is missing, damaged, or holds more than tensors.
     """
-    path = Path(path).expanduser()
+    return _only(_read(Path(path).expanduser(), part), prefix)
+
+
+def _read(path: Path, part: str) -> Checkpoint:
     if path.is_dir():
         folder = path / part if part and (path / part).is_dir() else path
         if not (folder / CONFIG_NAME).exists():
@@ -88,6 +93,16 @@ def read_checkpoint(path: str | Path, part: str = "") -> Checkpoint:
         content, unread = _unwrapped(_unpickled(path))
         return Checkpoint(path, _tensors(content, path), unread=unread)
     raise UserError(f"weights must be .safetensors, {', '.join(PICKLED)}, got {path.name}")
+
+
+def _only(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
+    """Where names begin with the prefix, those tensors without it; the others are not read. Else all of them."""
+    inside = {name.removeprefix(prefix): each for name, each in checkpoint.state.items() if name.startswith(prefix)}
+    if not prefix or not inside:
+        return checkpoint
+    others = Counter(name.split(".")[0] for name in checkpoint.state if not name.startswith(prefix))
+    unread = (*checkpoint.unread, *(name for name, _ in others.most_common()))
+    return replace(checkpoint, state=inside, unread=unread)
 
 
 def _read_safetensors(path: Path) -> Checkpoint:

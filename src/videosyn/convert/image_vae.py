@@ -21,11 +21,12 @@ from videosyn.vidvae.model import VidVAE
 
 SCALING_FACTOR = 0.18215
 """Stable Diffusion's: raw latents times this have a spread of about one."""
-DROPPED = (r"^loss\.", r"^model_ema\.")
-"""Tensors of training that no VAE needs: the discriminator and perceptual loss, and a second copy."""
+PREFIX = "first_stage_model."
+"""What the VAE's names begin with in a whole Stable Diffusion checkpoint."""
+DROPPED = {"loss": "training's discriminator and perceptual loss", "model_ema": "training's second copy of the VAE"}
+"""First parts of the names of tensors that no VAE needs -> what they are."""
 
 _COMPVIS = (
-    (r"^first_stage_model\.", ""),
     (r"^encoder\.down\.(\d+)\.block\.", r"encoder.down_blocks.\1.resnets."),
     (r"^encoder\.down\.(\d+)\.downsample\.", r"encoder.down_blocks.\1.downsamplers.0."),
     (r"^decoder\.up\.(\d+)\.block\.", r"decoder.up_blocks.\1.resnets."),
@@ -88,9 +89,9 @@ def to_vidvae(
     return vae
 
 
-def is_dropped(name: str) -> bool:
-    """Whether a tensor is one of training alone."""
-    return any(re.match(each, name) for each in DROPPED)
+def why_dropped(name: str) -> str | None:
+    """What a tensor is that is of training alone; None of one that is used."""
+    return DROPPED.get(name.split(".")[0])
 
 
 def _absent_quant_convolutions(found: Checkpoint, channels: int) -> dict[str, Tensor]:
@@ -112,7 +113,7 @@ def _absent_quant_convolutions(found: Checkpoint, channels: int) -> dict[str, Te
 
 
 def _in_diffusers_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    kept = {name: tensor for name, tensor in state.items() if not is_dropped(name)}
+    kept = {name: tensor for name, tensor in state.items() if why_dropped(name) is None}
     if not any("encoder.down.0." in name for name in kept):
         return kept
     renamed: dict[str, Tensor] = {}

@@ -23,8 +23,11 @@ from videosyn.vdit.model import VDiT
 NUM_HEADS = 16
 BASE_SIZE_PX = 512
 """Published defaults, where neither file nor flag says otherwise."""
+PREFIX = "model."
+"""What an STDiT2's names may begin with, where its inputs and outputs lie beside it."""
 DROPPED = ("pos_embed", "pos_embed_temporal", "pos_embed.pos_embed")
-"""Tables of positions, which are computed."""
+TABLES = "tables of positions, which are computed"
+"""What those are that are dropped."""
 
 ORIGINAL = (
     ("embedder.mlp.0", "embedder.fc1"),
@@ -107,7 +110,7 @@ def stdit2_to_vdit(checkpoint: Checkpoint, num_heads: int | None = None, base_si
 
     Raises UserError for tensors that do not fit.
     """
-    state = renamed(_kept(checkpoint), lambda name: _renamed(name.removeprefix("model."), ORIGINAL))
+    state = renamed(_kept(checkpoint), partial(_renamed, names=ORIGINAL))
     frequencies = state.get("rope_frequencies")
     if frequencies is None:
         raise UserError(f"{checkpoint.path} is no STDiT2: it has no tensor rope.freqs")
@@ -163,14 +166,15 @@ def _config(
     )
 
 
-def is_dropped(name: str) -> bool:
-    """Whether a tensor is a table of positions."""
-    return name in DROPPED
+def why_dropped(name: str) -> str | None:
+    """What a tensor is that is computed and not read; None of one that is used."""
+    return TABLES if name in DROPPED else None
 
 
 def _kept(checkpoint: Checkpoint) -> Checkpoint:
     """Without what is dropped."""
-    return replace(checkpoint, state={name: value for name, value in checkpoint.state.items() if not is_dropped(name)})
+    kept = {name: value for name, value in checkpoint.state.items() if why_dropped(name) is None}
+    return replace(checkpoint, state=kept)
 
 
 def _is_temporal(name: str) -> bool:
@@ -189,7 +193,7 @@ def _joined(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, value in state.items():
         match = re.search(r"attn1\.to_([qkv])\.|attn2\.to_([kv])\.", name)
         if match is None:
-            if not is_dropped(name):
+            if why_dropped(name) is None:
                 joined[name] = value
             continue
         letters = "qkv" if match[1] else "kv"

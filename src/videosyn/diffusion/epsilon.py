@@ -22,7 +22,8 @@ SCHEDULERS = {
     "unipc": "UniPCMultistepScheduler",
 }
 """our name -> diffusers' class"""
-
+DOWN_TO_THE_LAST = ("ddpm", "ddim")
+"""Samplers whose steps end at the cleanest level: a single one would be that level, and noise be taken for clean."""
 
 TINY_TIMESTEP = 1e-3
 """What frames that are not given are told at the last level, 0, where others are given."""
@@ -89,6 +90,16 @@ class EpsilonDDPM:
             beta_schedule="linear",
             **options,
         )
+
+    def check_steps(self, sampler: str, num_steps: int) -> None:
+        """A UserError unless so many steps of that sampler lead from noise to clean."""
+        least = 2 if sampler in DOWN_TO_THE_LAST else 1
+        if not least <= num_steps <= self.num_levels:
+            nearest = max(least, min(num_steps, self.num_levels))
+            raise UserError(
+                f"steps of {sampler} must lie within {least} and {self.num_levels}, the noise levels of this model, "
+                f"got {num_steps}: use {nearest}"
+            )
 
     def learns_variance_of(self, sampler: str) -> bool:
         """Whether this sampler takes the model's second half of channels."""

@@ -157,6 +157,9 @@ class VideoSynPipeline:
         asked = asked.updated(sampler=sampler)
         prompts = [each for each in checked_prompts(prompt, num_videos, asked.num_steps) for _ in range(num_videos)]
         seeds = seeds_of_films(seed, len(prompts))
+        epsilon = self.objective if isinstance(self.objective, EpsilonDDPM) else None
+        if epsilon is not None:
+            epsilon.check_steps(asked.sampler, asked.num_steps)
         shape = self._latent_shape(asked)  # (Z, t, h, w)
         num_tokens = math.prod(shape[1:]) // self.vdit.config.patch_size**2
         with no_memory_means_user_error(self, asked), cut_prompts() as cut:
@@ -169,7 +172,6 @@ class VideoSynPipeline:
         batch = how.videos_at_once
         starts = range(0, len(prompts), batch)
         report = _Progress(progress, len(starts) * (asked.num_steps + 1))
-        epsilon = self.objective if isinstance(self.objective, EpsilonDDPM) else None
         notes = (*cut, *filter(None, [how.note(asked)]))
         for start in starts:
             some, some_seeds = prompts[start : start + batch], seeds[start : start + batch]

@@ -50,6 +50,8 @@ from videosyn.world.caption import vocabulary
 
 MAX_CAPTION_TOKENS = 256
 """Longest caption that a small text encoder reads."""
+EPSILON_SAMPLER = "ddim"
+"""Of sample sheets, and the trained model's own."""
 
 
 def train_dit(options: DiTTraining, processes: Processes, device: torch.device, dtype: torch.dtype) -> str:
@@ -71,8 +73,10 @@ def train_dit(options: DiTTraining, processes: Processes, device: torch.device, 
             f"{vae.time_factor}x{vae.space_factor}x{vae.space_factor}: give another VidVAE, or data"
         )
     objective = objective_of(options)
-    if isinstance(objective, EpsilonDDPM) and find_spec("diffusers") is None:
-        raise UserError("sample sheets of the epsilon objective need diffusers: pip install 'videosyn[diffusers]'")
+    if isinstance(objective, EpsilonDDPM):
+        if find_spec("diffusers") is None:
+            raise UserError("sample sheets of the epsilon objective need diffusers: pip install 'videosyn[diffusers]'")
+        objective.check_steps(EPSILON_SAMPLER, options.sheet_steps)
     prompts = _prompts(options, source)
     written = _write_cache(options, source, prompts, processes, device)
     torch.manual_seed(options.seed)
@@ -316,7 +320,7 @@ def _index_of(options: DiTTraining, buckets: Sequence[Any]) -> tuple[Defaults, T
         width=first.width,
         guidance=options.guidance,
         fps=options.clip_fps or options.fps if options.data else options.fps,
-        sampler="ddim" if isinstance(objective_of(options), EpsilonDDPM) else "euler",
+        sampler=EPSILON_SAMPLER if isinstance(objective_of(options), EpsilonDDPM) else "euler",
     )
     trained = Trained(
         max_frames=max(bucket.frames for bucket in buckets),

@@ -105,7 +105,7 @@ def films(config: AblationConfig) -> tuple[dict[str, Kept], list[tuple[str, list
         pipeline = VideoSynPipeline.from_pretrained(model, config.device, config.dtype)
         kept = found[name] = Kept()
         size: dict[str, Any] = {"num_frames": shape.frames, "height": shape.height, "width": shape.width}
-        pipeline(prompts[0][0], **size, num_steps=1)  # warms up
+        pipeline(prompts[0][0], **size, num_steps=2)  # warms up; ddpm and ddim want two
         for number, (text, scene) in enumerate(tqdm(prompts, unit="film", disable=None, file=sys.stderr)):
             began = time.perf_counter()
             made = pipeline(text, **size, seed=config.seed + number)
