@@ -2,7 +2,8 @@
 
     python examples/pack_nano.py runs/nano_dit/model runs/nano [--card runs/nano_dit/card.md]
 
-Ends with code 1, and leaves an older folder as it was, where the result is larger than the package takes.
+Ends with code 1, and leaves an older folder as it was, where the result is larger than the package takes. A folder that
+holds anything but a model is not replaced.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ def main() -> None:
     parser.add_argument("--most-bytes", type=int, default=24_000_000)
     options = parser.parse_args()
     output: Path = options.output
+    if output.exists() and any(output.iterdir()) and not (output / "model_index.json").is_file():
+        raise SystemExit(f"{output} holds something else than a model: give an empty or a new folder")
+    if options.model.resolve().is_relative_to(output.resolve()):
+        raise SystemExit(f"{options.model} lies in {output}, which it would replace: give another folder")
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch:
         packed, older = Path(scratch) / "new", Path(scratch) / "old"
@@ -40,7 +45,12 @@ def main() -> None:
             raise SystemExit(f"the model is {size / 1e6:.1f} MB, at most {most:g} MB ship: train a smaller preset")
         if output.exists():
             output.rename(older)
-        packed.rename(output)
+        try:
+            packed.rename(output)
+        except BaseException:
+            if older.exists():
+                older.rename(output)
+            raise
     print(f"{output}: {size / 1e6:.1f} MB")
 
 

@@ -5,7 +5,7 @@
 #   VAE_MINUTES=5 DIT_MINUTES=15 examples/train_nano.sh       # a quick one
 #   KIND=_gpu VAE_MINUTES=12 DIT_MINUTES=14 MOST_BYTES=25000000 examples/train_nano.sh     # wider: 24.2 MB
 #   OUT=src/videosyn/weights/nano examples/train_nano.sh      # in place of the one that ships
-#   SMOKE=1 examples/train_nano.sh                            # a rehearsal: the same way in a minute, nothing learned
+#   SMOKE=1 examples/train_nano.sh                            # a rehearsal: the same way in two minutes, nothing learned
 #
 # Stop it at any time (Ctrl-C) and start it again: it goes on where it was, and minutes spent stay spent.
 # Watch it: tail -f runs/nano_vae/train.log runs/nano_dit/train.log, and the pictures in runs/*/sheets.

@@ -52,7 +52,7 @@ case $leg in
     pack dit "$work/run/model"
     ;;
   pack)
-    "$PYTHON" examples/pack_nano.py "$work/dit" "$OUT/nano"
+    "$PYTHON" examples/pack_nano.py "$work/dit" "$OUT/nano" --most-bytes "${MOST_BYTES:-25000000}" # nano_320 is 24.2 MB
     ;;
   *) echo "a leg is vae, dit or pack, got $leg" >&2; exit 2 ;;
 esac

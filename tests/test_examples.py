@@ -72,12 +72,24 @@ def test_the_packed_folder_is_whole_small_and_has_its_card(tiny_folder, tmp_path
 def test_a_folder_too_large_to_ship_is_an_error_and_leaves_the_older_one(tiny_folder, tmp_path):
     out = tmp_path / "nano"
     out.mkdir()
-    (out / "older").touch()
+    (out / "model_index.json").touch()
     done = script("pack_nano", tiny_folder, out, "--most-bytes", "10000")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "at most 0.01 MB ship" in done.stderr
-    assert [str(each.relative_to(tmp_path)) for each in tmp_path.rglob("*")] == ["nano", "nano/older"]
+    assert [str(each.relative_to(tmp_path)) for each in tmp_path.rglob("*")] == ["nano", "nano/model_index.json"]
+
+
+def test_what_is_no_model_is_not_replaced(tiny_folder, tmp_path):
+    runs = tmp_path / "runs"
+    shutil.copytree(tiny_folder, runs / "dit")
+    done = script("pack_nano", tiny_folder, runs)
+    assert done.returncode == 1
+    assert "runs holds something else than a model" in done.stderr
+    done = script("pack_nano", runs / "dit", runs / "dit")
+    assert done.returncode == 1
+    assert "which it would replace" in done.stderr
+    assert (runs / "dit" / "model_index.json").is_file()
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.sh")), ids=lambda path: path.name)

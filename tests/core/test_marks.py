@@ -29,5 +29,6 @@ def test_unknown_marks_part_or_go_and_places_stay(text, plain):
 
 def test_known_marks_stay_and_no_unknown_comma_appears():
     assert plain_marks("it's (one). Two!", frozenset("'().")) == "it's (one). Two "
+    assert plain_marks("the ball\u2019s \u2018one\u2019", frozenset("'")) == "the ball's 'one'"
     assert plain_marks("one; two, three", frozenset()) == "one  two  three"
     assert plain_marks("zig-zag \u2013 one", frozenset(",")) == "zig zag , one"

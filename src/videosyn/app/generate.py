@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,8 @@ def run(config: GenerateConfig) -> None:
         if config.compile:
             stack.enter_context(_no_compiler_means_user_error())
         unwritten, told = iter(paths), set()
-        for output in _films(pipeline, prompts, config, settings | cheaper, given):
+        films = _films(pipeline, prompts, config, settings | cheaper, given)
+        for output in stack.enter_context(contextlib.closing(films)):
             for note in output.notes:
                 if note not in told:
                     _say(note)
@@ -96,7 +97,7 @@ def _films(
     config: GenerateConfig,
     settings: dict[str, Any],
     given: dict[str, np.ndarray],
-) -> Iterator[VideoOutput]:
+) -> Generator[VideoOutput, None, None]:
     """As many films at a time as are made together."""
     from tqdm import tqdm
 

@@ -43,4 +43,6 @@ def _plain(sign: str, known: Set[str]) -> str:
         return sign
     if plain in HYPHENS:
         return "-" if "-" in known else " "
+    if plain in APOSTROPHES and "'" in known:
+        return "'"
     return "\0" if plain[0] in PAUSES or unicodedata.category(plain[0]) == "Pd" else " "

@@ -17,6 +17,7 @@ from videosyn.captioner.clip_captioner import MemoryCaptioner, open_captioner
 from videosyn.core.errors import UserError
 from videosyn.core.runtime import out_of_memory_means_user_error, pick_device, pick_dtype
 from videosyn.dataset.latent_cache import load_vae
+from videosyn.evaluation.notes import told
 from videosyn.evaluation.options import AdherenceConfig
 from videosyn.sampling.best_of import BestOf
 from videosyn.sampling.foreign import open_pipeline
@@ -51,14 +52,16 @@ def open_source(config: AdherenceConfig) -> Source:
             assert isinstance(captioner, MemoryCaptioner)  # the shipped one is
             pipeline = BestOf(pipeline, captioner, config.best_of)
         return lambda asked, seed: (
-            pipeline(
-                [each.prompt for each in asked],
-                num_frames=config.frames,
-                height=config.height,
-                width=config.width,
-                num_steps=config.steps,
-                guidance=config.guidance,
-                seed=seed,
+            told(
+                pipeline(
+                    [each.prompt for each in asked],
+                    num_frames=config.frames,
+                    height=config.height,
+                    width=config.width,
+                    num_steps=config.steps,
+                    guidance=config.guidance,
+                    seed=seed,
+                )
             ).frames
         )
 

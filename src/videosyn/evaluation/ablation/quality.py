@@ -24,6 +24,7 @@ from videosyn.evaluation.document import Film
 from videosyn.evaluation.footage import Shape, clips_of
 from videosyn.evaluation.judge.judge import judge
 from videosyn.evaluation.metrics import psnr, ssim
+from videosyn.evaluation.notes import told
 from videosyn.evaluation.sources import open_vae
 from videosyn.evaluation.temporal import temporal_error
 from videosyn.sampling.model_index import find_model
@@ -108,7 +109,7 @@ def films(config: AblationConfig) -> tuple[dict[str, Kept], list[tuple[str, list
         pipeline(prompts[0][0], **size, num_steps=2)  # warms up; ddpm and ddim want two
         for number, (text, scene) in enumerate(tqdm(prompts, unit="film", disable=None, file=sys.stderr)):
             began = time.perf_counter()
-            made = pipeline(text, **size, seed=config.seed + number)
+            made = told(pipeline(text, **size, seed=config.seed + number))
             seconds = time.perf_counter() - began
             verdict = adherence(to_parsed(scene, shape.frames), judge(made.frames[0]))
             kept.add(adherence=float(np.mean(list(verdict.values()))), all_shown=float(all(verdict.values())))

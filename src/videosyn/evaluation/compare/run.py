@@ -19,6 +19,7 @@ from videosyn.evaluation.compare.options import CompareConfig, Side
 from videosyn.evaluation.compare.paired import Difference, difference
 from videosyn.evaluation.compare.study import write_study
 from videosyn.evaluation.document import Chart, Document, Film, Table, clip_url, publish, said, said_with, settings_of
+from videosyn.evaluation.notes import told
 from videosyn.evaluation.plots import whiskers
 from videosyn.sampling.foreign import ForeignPipeline, open_pipeline
 from videosyn.sampling.pipeline import VideoSynPipeline
@@ -88,9 +89,7 @@ def _film(
     began = time.perf_counter()
     made = pipeline(prompt, **shape, **asked, sampler=side.sampler, seed=seed)
     took = time.perf_counter() - began
-    for note in made.notes:
-        tqdm.write(f"videosyn: {note}", file=sys.stderr)
-    return made.frames[0], made.fps, took
+    return told(made).frames[0], made.fps, took
 
 
 def _document(

@@ -22,6 +22,7 @@ from videosyn.evaluation.domains.measuring import Measuring
 from videosyn.evaluation.domains.options import DomainsConfig
 from videosyn.evaluation.domains.steadiness import Steadiness
 from videosyn.evaluation.domains.tables import Measured, document_of
+from videosyn.evaluation.notes import told
 from videosyn.sampling.foreign import open_pipeline
 from videosyn.world.parsed import to_parsed
 from videosyn.world.prompts import held_out_prompts, prompts_of
@@ -60,7 +61,7 @@ def run(config: DomainsConfig) -> list[Measured]:
             guidance=config.guidance,
             seed=seed,
         )
-        return made.frames
+        return told(made).frames
 
     def rendered(some: Sequence[Asked], shape: tuple[int, int], seed: int) -> np.ndarray:
         return render([each.scene for each in some], shape[0], shape[1], shape[1]).numpy()

@@ -16,6 +16,7 @@ from videosyn.core.config import read_json
 from videosyn.core.errors import UserError
 from videosyn.core.files import atomic_file
 from videosyn.core.video_file import write_video
+from videosyn.evaluation.notes import told
 from videosyn.evaluation.vbench.options import VBenchConfig
 from videosyn.evaluation.vbench.suite import SuitePrompt
 
@@ -49,8 +50,7 @@ def make_films(config: VBenchConfig, prompts: Sequence[SuitePrompt], folder: Pat
                     seed=prompt.seed(config.seed) + first,
                     num_videos=count,
                 )
-                for note in made.notes:
-                    tqdm.write(f"videosyn: {note}", file=sys.stderr)
+                told(made)
                 for number, frames, seed in zip(range(first, first + count), made.frames, made.seeds):
                     note = {"prompt": prompt.text, "seed": str(seed), "model": config.model}
                     write_video(folder / prompt.film(number), frames, made.fps, note)
