@@ -230,7 +230,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path: Path,
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shards, "save_file", full)
+    monkeypatch.setattr(shards, "save_tensors", full)
     with pytest.raises(UserError, match=r"text-.* cannot be written .*No space left on device.*: free some space"):
         write_text_features(tmp_path, _Letters, "letters", ["a dog"])
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]

@@ -97,7 +97,7 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(tmp_path: Path):
 
 
 def test_a_full_disk_costs_a_checkpoint_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    save_file = checkpoint.save_file
+    save_file = checkpoint.save_tensors
     full = []
 
     def save_or_not(tensors, path):
@@ -106,12 +106,12 @@ def test_a_full_disk_costs_a_checkpoint_not_the_run(tmp_path: Path, monkeypatch:
             raise OSError(errno.ENOSPC, "No space left on device")
         save_file(tensors, path)
 
-    monkeypatch.setattr(checkpoint, "save_file", save_or_not)
+    monkeypatch.setattr(checkpoint, "save_tensors", save_or_not)
     assert train(toy_options(tmp_path, save_minutes=1e-9), toy_step()) == "finished"
     assert len(full) == 4
     assert (tmp_path / "train.log").read_text().count("No space left on device") == 4
     assert checkpoints(tmp_path / "checkpoints")[-1].name == "step-00000020"
-    monkeypatch.setattr(checkpoint, "save_file", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    monkeypatch.setattr(checkpoint, "save_tensors", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
     with pytest.raises(UserError, match=r"cannot save at step 25 .* free some space"):
         train(toy_options(tmp_path, max_steps=25), toy_step())
     assert checkpoints(tmp_path / "checkpoints")[-1].name == "step-00000020"

@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from videosyn.core import config as config_io
 from videosyn.core.errors import UserError
+from videosyn.core.tensor_file import save_tensors
 
 CONFIG_NAME = "config.json"
 WEIGHTS_STEM = "diffusion_pytorch_model"
@@ -137,11 +138,11 @@ def _write_shards(folder: Path, state: Mapping[str, Tensor], max_shard_bytes: in
         shards[-1][key] = value
         size += value.nbytes
     if len(shards) == 1:
-        save_file(shards[0], folder / f"{WEIGHTS_STEM}.safetensors", metadata={"format": "pt"})
+        save_tensors(shards[0], folder / f"{WEIGHTS_STEM}.safetensors", metadata={"format": "pt"})
         return
     names = [f"{WEIGHTS_STEM}-{index:05d}-of-{len(shards):05d}.safetensors" for index in range(1, len(shards) + 1)]
     for name, shard in zip(names, shards):
-        save_file(shard, folder / name, metadata={"format": "pt"})
+        save_tensors(shard, folder / name, metadata={"format": "pt"})
     index = {
         "metadata": {"total_size": sum(value.nbytes for value in state.values())},
         "weight_map": {key: name for name, shard in zip(names, shards) for key in shard},

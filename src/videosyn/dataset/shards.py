@@ -19,11 +19,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from videosyn.core.errors import UserError
 from videosyn.core.files import atomic_file
+from videosyn.core.tensor_file import save_tensors
 from videosyn.dataset.buckets import Bucket
 from videosyn.dataset.decoders import die_with_parent
 
@@ -69,7 +70,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """All of them or nothing. A UserError where the disk refuses them."""
     try:
         with atomic_file(path) as hidden:
-            save_file(tensors, hidden)
+            save_tensors(tensors, hidden)
     except (OSError, SafetensorError) as error:
         why = " ".join(str(error).split())
         raise UserError(f"{path} cannot be written ({why}): free some space, and the same command goes on") from error

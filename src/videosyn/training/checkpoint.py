@@ -20,10 +20,11 @@ from typing import Any
 
 import torch.distributed as dist
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from videosyn.core.errors import UserError
+from videosyn.core.tensor_file import save_tensors
 from videosyn.training.parallel import on_all
 
 KEEP = 2
@@ -43,7 +44,7 @@ def save_checkpoint(
 
     def write(partial: Path) -> None:
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(whole, partial / "state.safetensors")
+        save_tensors(whole, partial / "state.safetensors")
 
     partial = begin_checkpoint(folder, step)
     try:

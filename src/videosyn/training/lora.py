@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import nn
 
 from videosyn.core.errors import UserError
 from videosyn.core.files import atomic_file
+from videosyn.core.tensor_file import save_tensors
 
 FILE = "pytorch_lora_weights.safetensors"
 _NAME = "default"
@@ -37,7 +37,7 @@ def save_adapter(vdit: nn.Module, folder: Path) -> None:
     state: dict[str, Any] = get_peft_model_state_dict(vdit, adapter_name=_NAME)  # pyright: ignore[reportArgumentType]
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / FILE) as hidden:
-        save_file(
+        save_tensors(
             {f"transformer.{name}": tensor.detach().cpu().contiguous() for name, tensor in state.items()},
             hidden,
             metadata={"format": "pt"},

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from videosyn.core.files import atomic_file
+from videosyn.core.tensor_file import save_tensors
 from videosyn.training.curve import write_curve
 from videosyn.training.environment import environment
 from videosyn.training.options import Training
@@ -101,7 +101,7 @@ def write_batch(folder: str | os.PathLike, batch: Any, facts: dict[str, Any]) ->
     folder.mkdir(parents=True, exist_ok=True)
     fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
     tensors = {name: value.cpu().contiguous() for name, value in fields.items() if isinstance(value, Tensor)}
-    save_file(tensors or {"empty": torch.zeros(1)}, folder / "batch.safetensors")
+    save_tensors(tensors or {"empty": torch.zeros(1)}, folder / "batch.safetensors")
     plain = {name: value for name, value in fields.items() if not isinstance(value, Tensor)}
     (folder / "batch.json").write_text(json.dumps({**facts, **plain}, indent=2, default=str) + "\n", encoding="utf-8")
 
