@@ -208,6 +208,25 @@ def test_motion_of_shuffled_frames_is_higher_and_of_frozen_ones_nothing(world):
     assert len(whole_frames(path, len(film))) == 3
 
 
+def test_a_damaged_clip_is_counted_and_the_others_are_measured(world, tmp_path, capsys):
+    folder = tmp_path / "damaged"
+    shutil.copytree(world, folder)
+    damaged = sorted(folder.glob("*.mp4"))[2]
+    damaged.write_bytes(damaged.read_bytes()[:400])
+    found = audit(folder, tmp_path / "out")
+    assert found.means["motion"].count == 5
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["sample"] == report["compared_for_duplicates"] == 5
+    assert report["unreadable"]["count"] == 1
+    assert damaged.name in report["unreadable"]["first"]
+    assert "unreadable clips: 1, first: cannot read" in " ".join(capsys.readouterr().out.split())
+    for path in folder.glob("*.mp4"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="none of the 6 clips of the sample can be read"):
+        audit(folder, tmp_path / "none")
+    assert not (tmp_path / "none" / "clips.jsonl").exists()
+
+
 def test_overlaid_text_is_found(tmp_path):
     from PIL import Image, ImageDraw, ImageFont
 

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from videosyn.captioner.clip_captioner import ClipCaptioner, open_captioner
+from videosyn.core.errors import UserError
 from videosyn.core.files import atomic_file
 from videosyn.curation.alignment import Track, repeats
 from videosyn.curation.wording import words_of
@@ -74,7 +75,8 @@ class Found:
 
 
 def run(config: AuditConfig, captioner: ClipCaptioner | None = None) -> Found:
-    """Measures, prints tables, writes report.json, report.html and clips.jsonl.
+    """Measures, prints tables, writes report.json, report.html and clips.jsonl. Clips that cannot be read are counted;
+    a UserError where the sample holds no other.
 
     captioner: is shown every clip of the sample that has a caption, and what it says is held against that; None: the
     one that the config names.
@@ -91,6 +93,7 @@ def run(config: AuditConfig, captioner: ClipCaptioner | None = None) -> Found:
     opinion = None if captioner is None else SecondOpinion(captioner)
     found = Found()
     tracks: dict[int, Track] = {}
+    unreadable: dict[int, str] = {}
     config.output.mkdir(parents=True, exist_ok=True)
     with (
         atomic_file(config.output / "clips.jsonl") as hidden,
@@ -99,15 +102,24 @@ def run(config: AuditConfig, captioner: ClipCaptioner | None = None) -> Found:
     ):
         for place in sorted(hashed):
             path = rows[place].path
-            grey, fps = grey_frames(path), fps_of(path)
+            bar.update()
+            try:
+                grey, fps = grey_frames(path), fps_of(path)
+                whole = whole_frames(path, len(grey)) if place in sample else []
+            except UserError as error:
+                unreadable[place] = str(error)
+                continue
             tracks[place] = track_of(grey, fps)
             if place in sample:
-                whole = whole_frames(path, len(grey))
                 figures = {"motion": motion_of(grey), "seconds": len(grey) / (fps or 8.0), "aesthetic": score(whole)}
                 _measure(config, found, rows[place], figures, grey, whole, text, opinion, lines)
-            bar.update()
+        if sample <= unreadable.keys():
+            first = unreadable[min(sample)]
+            raise UserError(f"none of the {len(sample)} clips of the sample can be read, the first: {first}")
     _duplicates(found, rows, tracks)
-    publish(_document(config, found, rows, len(tracks), scorer, opinion, notes), config.output)
+    document = _document(config, found, rows, len(tracks), scorer, opinion, notes)
+    document.count_unreadable(list(unreadable.values()))
+    publish(document, config.output)
     return found
 
 
