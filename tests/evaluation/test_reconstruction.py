@@ -166,7 +166,7 @@ def test_a_damaged_video_is_counted_and_the_others_are_measured(vae_folder, tmp_
     assert "b.mp4" in report["unreadable"]["first"]
     for path in folder.iterdir():
         path.write_bytes(b"")
-    with pytest.raises(UserError, match="none of 3 videos in .* can be read: cannot read"):
+    with pytest.raises(UserError, match=r"none of 3 videos in .* can be read: cannot read"):
         run(options(vae_folder, tmp_path, **given))
 
 

@@ -111,6 +111,7 @@ class Document:
         if reasons:
             self.data["unreadable"] = {"count": len(reasons), "first": reasons[0]}
             self.notes.append(f"unreadable clips: {len(reasons)}, first: {reasons[0]}")
+
     """Sentences on what the figures mean and do not mean."""
 
 

@@ -88,7 +88,7 @@ def run(config: ReconstructionConfig) -> dict[str, dict[str, dict]]:
 
 
 def _shapes_with_clips(config: ReconstructionConfig) -> tuple[list[Shape], list[str]]:
-    """The shapes that a clip is there for, and a note on each other one. A UserError where there are no clips at all."""
+    """The shapes that a clip is there for, and a note on each other one. A UserError where there is no clip at all."""
     shapes = [Shape.parse(word) for word in config.shapes]
     if config.clips == WORLD:
         return shapes, []
@@ -104,9 +104,7 @@ def _shapes_with_clips(config: ReconstructionConfig) -> tuple[list[Shape], list[
     return [shape for shape in shapes if shape not in lacking], notes
 
 
-def _batches(
-    config: ReconstructionConfig, shape: Shape, unreadable: dict[Path, str]
-) -> Iterator[tuple[Footage, ...]]:
+def _batches(config: ReconstructionConfig, shape: Shape, unreadable: dict[Path, str]) -> Iterator[tuple[Footage, ...]]:
     clips = clips_of(config.clips, shape, config.num_clips, config.seed, unreadable)
     while some := tuple(islice(clips, config.batch_size)):
         yield some
