@@ -172,9 +172,23 @@ def test_a_captioner_agrees_with_true_captions_and_not_with_those_of_other_clips
     assert "captioner_accuracy" not in wrong.means
     report = json.loads((tmp_path / "wrong-out" / "report.json").read_text())
     assert "the judge" in report["captions"]
+    assert "agrees with itself" not in report["captions"]
     assert report["means"]["caption_agreement"]["low"] < report["means"]["caption_agreement"]["high"]
     said = [json.loads(line) for line in (tmp_path / "wrong-out" / "clips.jsonl").read_text().splitlines()]
     assert all(" at " in line["captioner_says"] for line in said)
+
+
+def test_a_captioner_that_wrote_the_captions_is_said_to_agree_with_itself(world, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(world, own)
+    lines = [json.loads(line) for line in (own / "metadata.jsonl").read_text().splitlines()]
+    lines = [{**line, "captioner": Reader.name if number else "another"} for number, line in enumerate(lines)]
+    (own / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run(AuditConfig(own, read_text=False, output=tmp_path / "out"), Reader())
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert "5 of 6 captions are that captioner's own: it agrees with itself" in report["captions"]
+    assert report["shares"]["caption written by the captioner itself"]["right"] == 5
+    assert "it agrees with itself" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_agreement_is_of_attributes_in_the_worlds_words_and_of_words_in_any_others():

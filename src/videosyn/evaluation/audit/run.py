@@ -42,6 +42,7 @@ from videosyn.evaluation.running import Running
 
 SHOWN = 4
 """Clips a list on the page."""
+OWN = "caption written by the captioner itself"
 
 
 @dataclass
@@ -182,6 +183,7 @@ def _compare(
 ) -> str:
     """Adds what a captioner's caption of the clip has in common with the clip's own -> that caption."""
     caption = row.caption or ""
+    found.count(OWN, row.captioner == opinion.captioner.name)
     told = opinion(frames_to_caption(row.path, num_frames, opinion.captioner.num_frames), caption)
     figures |= {
         "caption_agreement": told.own.overlap,
@@ -266,10 +268,12 @@ def _document(
 def _caption_state(found: Found, rows: list[Row], opinion: SecondOpinion | None) -> str:
     if opinion is not None and "caption_agreement" in found.means:
         known = found.means["caption_agreement"]
+        own, of = found.counts[OWN]
+        same = f"; {own} of {of} captions are that captioner's own: it agrees with itself" if own else ""
         of_it = ", whose own accuracy is captioner accuracy" if "captioner_accuracy" in found.means else ""
         return (
             f"held against what {opinion.captioner.name} says of {known.count + known.num_nan} clips{of_it}: "
-            "agreement, not truth; by chance is with what it says of another clip"
+            f"agreement, not truth; by chance is with what it says of another clip{same}"
         )
     if "caption_accuracy" in found.means:
         known = found.means["caption_accuracy"]
