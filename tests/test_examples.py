@@ -138,6 +138,23 @@ def test_training_nano_writes_a_card_and_a_folder_outside_the_package(train_nano
     assert commands[3].startswith("examples/pack_nano.py runs/nano_dit/model src/videosyn/weights/nano --card ")
 
 
+def test_training_a_captioner_leaves_the_shipped_one_and_measures_the_new_one(tmp_path):
+    (tmp_path / "examples").mkdir()
+    shutil.copy(EXAMPLES / "train_nano_captioner.sh", tmp_path / "examples")
+    python = tmp_path / "python"
+    python.write_text(FAKE_PYTHON)
+    python.chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if name != "OUT"}
+    environment = {**kept, "PYTHON": str(python), "RUN": "runs/it"}
+    subprocess.run([tmp_path / "examples/train_nano_captioner.sh"], env=environment, check=True, capture_output=True)
+    assert (tmp_path / "commands.txt").read_text().splitlines() == [
+        "-m videosyn.training.run captioner configs/nano_captioner.yaml --out runs/it",
+        "- runs/it/videos/model runs/nano_captioner",
+        "-m videosyn evaluate loop --captioner runs/nano_captioner --source render -o runs/loop_renders",
+        "-m videosyn evaluate loop --captioner runs/nano_captioner -o runs/loop_films",
+    ]
+
+
 def test_a_rehearsal_touches_no_run(train_nano):
     code, commands = train_nano(SMOKE="1")
     assert code == 0

@@ -63,6 +63,62 @@ def test_json_lines_are_gone_on_with(tmp_path: Path, model):
     assert out.read_bytes() == whole
 
 
+def test_to_overwrite_is_to_replace_the_rows_of_named_files_and_no_others(tmp_path: Path, model, capsys):
+    films, out = write_films(tmp_path / "films", 3), tmp_path / "captions.jsonl"
+    assert caption(*films, "-o", out, model=model) == 0
+    assert capsys.readouterr().out == f"{out}: 3 captioned, 0 were there\n"
+    whole = out.read_bytes()
+    rows = [{**row, "text": "said before", "captioner": "someone"} for row in lines(out)]
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert caption(films[1], "-o", out, "--overwrite", model=model) == 0
+    assert [row["file_name"] for row in lines(out)] == [str(film) for film in films]
+    assert [row["captioner"] for row in lines(out)] == ["someone", "tiny-captioner", "someone"]
+    assert out.read_bytes().splitlines()[1] == whole.splitlines()[1]
+    capsys.readouterr()
+    assert caption(films[0], films[0], "-o", out, model=model) == 0
+    assert capsys.readouterr().out == f"{out}: 0 captioned, 1 were there\n"
+
+
+def test_a_stop_loses_no_older_caption(tmp_path: Path, monkeypatch):
+    from videosyn.app import caption as module
+
+    films, out = write_films(tmp_path / "films", 4), tmp_path / "captions.jsonl"
+    rows = [{"file_name": str(film), "text": "said before", "captioner": "x", "num_frames": 5} for film in films]
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr(module, "open_captioner", lambda *_: Slow())
+    with pytest.raises(KeyboardInterrupt):
+        module.run(module.CaptionConfig(tuple(films), output=out, overwrite=True))
+    assert [row["text"] for row in lines(out)] == ["something", "something", "said before", "said before"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webp", ".png"])
+def test_names_that_are_no_utf8_are_captioned_printed_and_gone_on_with(tmp_path: Path, model, capsys, suffix):
+    import os
+
+    (film,), out = write_films(tmp_path / "films", 1, suffix if suffix != ".png" else ".mp4"), tmp_path / "c.jsonl"
+    if suffix == ".png":
+        from PIL import Image
+
+        film = film.with_suffix(".png")
+        Image.new("RGB", (48, 32)).save(film)
+    odd = tmp_path / os.fsdecode(b"caf\xe9" + suffix.encode())
+    film.rename(odd)
+    assert caption(odd, model=model) == 0
+    assert f"caf\\udce9{suffix}: " in capsys.readouterr().out
+    assert caption(odd, "-o", out, model=model) == 0
+    assert lines(out)[0]["file_name"] == str(odd)
+    assert caption(odd, "-o", out, model=model) == 0
+    assert "0 captioned, 1 were there" in capsys.readouterr().out
+
+
+def test_flags_that_would_act_on_nothing_are_refused(tmp_path: Path, model, capsys):
+    (film,) = write_films(tmp_path, 1)
+    assert caption(film, "--max-tokens", "9", model=model) == 2
+    assert "max-tokens is for vision language models" in capsys.readouterr().err
+    assert caption(film, "--every-frame", "--batch-size", "2", model=model) == 2
+    assert "leave the batch-size out" in capsys.readouterr().err
+
+
 def test_every_frame_can_be_watched(tmp_path: Path, model):
     from videosyn.captioner.clip_captioner import MemoryCaptioner
     from videosyn.core.video_file import read_video

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +96,37 @@ def test_a_stored_captioner_says_the_same(tiny, tmp_path: Path, int8):
     assert difference < (0.05 if int8 else 1e-6)
     if not int8:
         assert again.say(watched(again, clip(1))) == tiny.say(watched(tiny, clip(1)))
+
+
+def test_a_save_that_is_stopped_leaves_the_older_captioner_or_none(tiny, tmp_path: Path, monkeypatch):
+    folder = tmp_path / "model"
+    save_captioner(folder, tiny)
+    older = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+    def stops(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(tiny.tokenizer), "save_pretrained", stops)
+    with torch.no_grad():
+        tiny.memory.keep.add_(1)
+    with pytest.raises(KeyboardInterrupt):
+        save_captioner(folder, tiny)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == older
+    monkeypatch.undo()
+    moved, replace = [], os.replace
+
+    def stops_in_the_middle(source, target):
+        if Path(target).is_relative_to(folder):
+            moved.append(target)
+            if len(moved) == 3:
+                raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", stops_in_the_middle)
+    with pytest.raises(KeyboardInterrupt):
+        save_captioner(folder, tiny)
+    with pytest.raises(UserError):
+        load_captioner(folder)
 
 
 def test_weights_that_do_not_fit_are_refused(tiny, tmp_path: Path):

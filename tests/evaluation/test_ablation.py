@@ -114,6 +114,17 @@ def test_vaes_that_do_not_compare_are_refused(vaes, tmp_path):
         run(AblationConfig(compressed, other, 1, "9x32x32", 5, cost=False, output=tmp_path / "out"))
 
 
+def test_vaes_that_do_not_compare_are_refused_before_anything_is_measured(vaes, tmp_path, monkeypatch):
+    from videosyn.evaluation.ablation import run as module
+
+    measured = []
+    monkeypatch.setattr(module, "_count", lambda *_: measured.append("count"))
+    monkeypatch.setattr(module, "_cost", lambda *_: measured.append("cost"))
+    with pytest.raises(UserError, match="must compress time"):
+        run(AblationConfig(vaes[1], vaes[0], 1, "9x32x32", 5, output=tmp_path / "out"))
+    assert measured == []
+
+
 def test_whole_models_films_are_judged_too(tiny_folder, vaes, tmp_path):
     import shutil
 

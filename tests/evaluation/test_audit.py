@@ -172,9 +172,23 @@ def test_a_captioner_agrees_with_true_captions_and_not_with_those_of_other_clips
     assert "captioner_accuracy" not in wrong.means
     report = json.loads((tmp_path / "wrong-out" / "report.json").read_text())
     assert "the judge" in report["captions"]
+    assert "agrees with itself" not in report["captions"]
     assert report["means"]["caption_agreement"]["low"] < report["means"]["caption_agreement"]["high"]
     said = [json.loads(line) for line in (tmp_path / "wrong-out" / "clips.jsonl").read_text().splitlines()]
     assert all(" at " in line["captioner_says"] for line in said)
+
+
+def test_a_captioner_that_wrote_the_captions_is_said_to_agree_with_itself(world, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(world, own)
+    lines = [json.loads(line) for line in (own / "metadata.jsonl").read_text().splitlines()]
+    lines = [{**line, "captioner": Reader.name if number else "another"} for number, line in enumerate(lines)]
+    (own / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run(AuditConfig(own, read_text=False, output=tmp_path / "out"), Reader())
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert "5 of 6 captions are that captioner's own: it agrees with itself" in report["captions"]
+    assert report["shares"]["caption written by the captioner itself"]["right"] == 5
+    assert "it agrees with itself" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_agreement_is_of_attributes_in_the_worlds_words_and_of_words_in_any_others():
@@ -206,6 +220,25 @@ def test_motion_of_shuffled_frames_is_higher_and_of_frozen_ones_nothing(world):
     assert np.isnan(motion_of(slide[:1]))
     assert len(track_of(slide, 8.0)) == 8
     assert len(whole_frames(path, len(film))) == 3
+
+
+def test_a_damaged_clip_is_counted_and_the_others_are_measured(world, tmp_path, capsys):
+    folder = tmp_path / "damaged"
+    shutil.copytree(world, folder)
+    damaged = sorted(folder.glob("*.mp4"))[2]
+    damaged.write_bytes(damaged.read_bytes()[:400])
+    found = audit(folder, tmp_path / "out")
+    assert found.means["motion"].count == 5
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["sample"] == report["compared_for_duplicates"] == 5
+    assert report["unreadable"]["count"] == 1
+    assert damaged.name in report["unreadable"]["first"]
+    assert "unreadable clips: 1, first: cannot read" in " ".join(capsys.readouterr().out.split())
+    for path in folder.glob("*.mp4"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="none of the 6 clips of the sample can be read"):
+        audit(folder, tmp_path / "none")
+    assert not (tmp_path / "none" / "clips.jsonl").exists()
 
 
 def test_overlaid_text_is_found(tmp_path):

@@ -153,6 +153,22 @@ def test_choices_of_people_are_counted_with_the_p_value_of_chance(tmp_path, caps
     assert report["share_b"] == 0.75
 
 
+def test_choices_of_an_earlier_study_are_counted_by_its_own_key(tmp_path):
+    _, earlier = study_of(tmp_path)
+    files = (answers(tmp_path, earlier, "x", "model two", 12), answers(tmp_path, earlier, "y", "model one", 4))
+    _, key = study_of(tmp_path, ("model three", "model four"))
+    assert key["study"] != earlier["study"]
+    assert json.loads((tmp_path / f"study_key-{earlier['study']}.json").read_text()) == earlier
+    found = count(StudyConfig(files, tmp_path / "study_key.json", tmp_path / "out"))
+    assert found["counts"] == {"model one": 4, "model two": 12, "no difference": 0}
+    later = answers(tmp_path, key, "z", "model four", 3)
+    with pytest.raises(UserError, match="another study"):
+        count(StudyConfig((*files, later), tmp_path / "study_key.json", tmp_path / "out"))
+    assert count(StudyConfig((later,), tmp_path / "study_key.json", tmp_path / "out"))["counts"]["model four"] == 3
+    study_of(tmp_path, ("model three", "model four"))
+    assert len(list(tmp_path.glob("study_key*.json"))) == 2  # the same study again has the same key
+
+
 def test_choices_of_another_study_twice_or_of_no_pair_are_refused(tmp_path):
     _, key = study_of(tmp_path)
     good = answers(tmp_path, key, "x", "model two", 3)

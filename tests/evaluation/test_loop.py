@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from videosyn.core.errors import UserError
 from videosyn.evaluation import loop
 from videosyn.evaluation.loop_options import LoopConfig
 from videosyn.world.dense import dense_caption, read_dense
@@ -72,6 +73,12 @@ def test_same_verdict_is_where_both_are_right_or_both_wrong(told):
         verdicts = each.verdicts
         for name, same in verdicts["same verdict"].items():
             assert same == (verdicts["captioner"][name] == verdicts["judge"][name])
+
+
+def test_a_captioner_that_does_not_speak_the_world_is_refused_before_it_is_opened(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(loop, "open_captioner", lambda *_: pytest.fail("opened"))
+    with pytest.raises(UserError, match="name nano, or a folder of train captioner, got 'llava'"):
+        loop.run(LoopConfig(source="render", num_prompts=1, captioner="llava", output=tmp_path))
 
 
 def test_a_film_of_noise_agrees_with_nothing(monkeypatch, tmp_path: Path):

@@ -151,6 +151,39 @@ def test_any_videos_can_be_measured_and_short_ones_are_counted_out(vae_folder, t
         run(options(vae_folder, tmp_path, shapes=("9x32x32",), clips=str(folder)))
 
 
+def test_a_damaged_video_is_counted_and_the_others_are_measured(vae_folder, tmp_path):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        write_video(folder / f"{name}.mp4", rng.integers(0, 256, (5, 32, 32, 3), dtype=np.uint8), 8)
+    (folder / "b.mp4").write_bytes((folder / "b.mp4").read_bytes()[:400])
+    given = {"shapes": ("1x32x32", "5x32x32"), "clips": str(folder)}
+    figures = run(options(vae_folder, tmp_path, **given))[vae_folder]
+    assert [each["psnr_db"]["count"] for each in figures.values()] == [2, 2]
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["unreadable"]["count"] == 1
+    assert "b.mp4" in report["unreadable"]["first"]
+    for path in folder.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"none of 3 videos in .* can be read: cannot read"):
+        run(options(vae_folder, tmp_path, **given))
+
+
+def test_a_shape_that_no_clip_is_long_enough_for_is_left_out_and_said(vae_folder, tmp_path, capsys):
+    write_video(tmp_path / "it.mp4", np.zeros((5, 32, 32, 3), np.uint8), 8)
+    given = {"shapes": ("5x32x32", "9x32x32", "1x32x32"), "clips": str(tmp_path / "it.mp4")}
+    assert list(run(options(vae_folder, tmp_path, **given))[vae_folder]) == ["5x32x32", "1x32x32"]
+    assert "9x32x32 is left out: none of 1 videos" in " ".join(capsys.readouterr().out.split())
+
+
+def test_clips_are_looked_for_before_a_model_is_opened(tmp_path):
+    write_video(tmp_path / "it.mp4", np.zeros((5, 32, 32, 3), np.uint8), 8)
+    config = options("no-such-model", tmp_path, shapes=("17x32x32", "9x32x32"), clips=str(tmp_path / "it.mp4"))
+    with pytest.raises(UserError, match="has 9 frames"):
+        run(config)
+
+
 def test_frames_are_scaled_to_cover_and_cut_in_the_middle(tmp_path):
     frames = np.zeros((1, 20, 80, 3), np.uint8)
     frames[:, :, 30:50] = 255

@@ -1,5 +1,6 @@
 """`evaluate vbench`: layout and names, figures with known answers, weights by name, the package next door, Table 4."""
 
+import dataclasses
 import json
 import os
 import sys
@@ -157,6 +158,18 @@ def test_films_are_made_once_and_a_broken_off_run_goes_on_with_the_same_films(
         assert path.name == "a blue cube-2.mp4" or (parts / path.name).read_bytes() == path.read_bytes()
     with pytest.raises(UserError, match="steps None and not 1"):
         making.make_films(config(steps=1), prompts, whole)
+
+
+def test_a_run_that_made_no_film_binds_no_other(tiny_folder, suite, tmp_path):
+    mistaken = VBenchConfig(str(tmp_path / "typo"), suite, samples=1, output=tmp_path, dtype="fp32", device="cpu")
+    prompts, folder = read_suite(suite), tmp_path / "films"
+    with pytest.raises(UserError, match="typo"):
+        making.make_films(mistaken, prompts, folder)
+    right = dataclasses.replace(mistaken, model=str(tiny_folder))
+    assert making.make_films(right, prompts, folder) == 2
+    assert json.loads((tmp_path / "films.json").read_text())["model"] == str(tiny_folder)
+    with pytest.raises(UserError, match="choose another output"):
+        making.make_films(mistaken, prompts, folder)
 
 
 def test_what_is_cut_of_a_prompt_is_said(tiny_folder, tmp_path, capsys):

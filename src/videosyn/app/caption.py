@@ -17,8 +17,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from videosyn.app.caption_options import METADATA, CaptionConfig, is_dataset
-from videosyn.captioner.clip_captioner import ClipCaptioner, MemoryCaptioner, open_captioner
+from videosyn.app.caption_options import BATCH_SIZE, MAX_TOKENS, METADATA, CaptionConfig, is_dataset
+from videosyn.captioner.clip_captioner import ClipCaptioner, MemoryCaptioner, is_ours, open_captioner
 from videosyn.core.errors import UserError
 from videosyn.core.files import atomic_file
 from videosyn.core.looking import Look, count_frames, every_frame, films_of, look_at
@@ -41,7 +41,9 @@ def run(config: CaptionConfig) -> None:
     """Captions every source. A file that cannot be read is told of, and the others are done; then a UserError."""
     datasets = [source for source in config.sources if is_dataset(source)]
     others = [source for source in config.sources if source not in datasets]
-    captioner = open_captioner(config.captioner, config.device, config.dtype, config.max_tokens)
+    if config.max_tokens is not None and is_ours(config.captioner):
+        raise UserError(f"max-tokens is for vision language models, and {config.captioner} is ours: leave it out")
+    captioner = open_captioner(config.captioner, config.device, config.dtype, config.max_tokens or MAX_TOKENS)
     if config.every_frame and not isinstance(captioner, MemoryCaptioner):
         raise UserError(f"every-frame is for captioners of ours, and {captioner.name} is none: leave it out")
     lost: list[str] = []
@@ -54,19 +56,30 @@ def run(config: CaptionConfig) -> None:
 
 
 def _caption_files(paths: list[Path], captioner: ClipCaptioner, config: CaptionConfig) -> list[str]:
-    done = {} if config.output is None or config.overwrite else _read_lines(config.output)
-    if config.output is not None and config.overwrite:
-        config.output.unlink(missing_ok=True)
-    missing = [path for path in paths if str(path) not in done]
+    paths = list(dict.fromkeys(paths))
+    done = {} if config.output is None else _read_lines(config.output)
+    missing = [path for path in paths if config.overwrite or str(path) not in done]
     lost: list[str] = []
-    for row in _captions([(str(path), path) for path in missing], captioner, config, lost):
-        if config.output is None:
-            tqdm.write(f"{row.file_name}: {row.text}", file=sys.stdout)
-        else:
-            _append(config.output, row)
+    written = 0
+    try:
+        for row in _captions([(str(path), path) for path in missing], captioner, config, lost):
+            if config.output is None:
+                tqdm.write(_printable(f"{row.file_name}: {row.text}"), file=sys.stdout)
+            else:
+                _append(config.output, row)
+                written += 1
+    finally:
+        if config.output is not None and config.overwrite:
+            _read_lines(config.output)  # rows that have a newer one go
     if config.output is not None:
-        print(config.output)
+        print(_printable(f"{config.output}: {written} captioned, {len(paths) - len(missing)} were there"))
     return lost
+
+
+def _printable(text: str) -> str:
+    """A file name may hold bytes that no terminal shows."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _caption_dataset(dataset: Path, captioner: ClipCaptioner, config: CaptionConfig) -> list[str]:
@@ -128,7 +141,7 @@ def _captions(
                     yield row
             return
         # A vision language model answers clip by clip, and slowly: what it has said is written at once.
-        size = config.batch_size if isinstance(captioner, MemoryCaptioner) else 1
+        size = (config.batch_size or BATCH_SIZE) if isinstance(captioner, MemoryCaptioner) else 1
         ahead = _ahead(pool, look, [path for _, path in clips], 2 * size)
         for batch in _batches(zip(clips, ahead), size):
             seen = [(name, found) for (name, _), found in batch if isinstance(found, Look)]
@@ -185,11 +198,13 @@ def _captions_kept(path: Path, captioner: str) -> dict[str, _Row]:
 
 
 def _read_lines(path: Path) -> dict[str, _Row]:
-    """Rows by file name. A line that a kill cut short does not count, and is cut off."""
+    """Rows by file name. A line that a kill cut short does not count, and is cut off; of two of one file the newer one
+    stays, in the older one's place.
+    """
     if not path.is_file():
         return {}
     rows: dict[str, _Row] = {}
-    whole = b""
+    kept: dict[str, bytes] = {}
     for line in path.read_bytes().splitlines(keepends=True):
         if not line.endswith(b"\n"):
             break
@@ -197,8 +212,8 @@ def _read_lines(path: Path) -> dict[str, _Row]:
             row = _Row(**json.loads(line))
         except (ValueError, TypeError) as error:
             raise UserError(f"{path} is no file of captions ({error}): give another output") from error
-        rows[row.file_name] = row
-        whole += line
+        rows[row.file_name], kept[row.file_name] = row, line
+    whole = b"".join(kept.values())
     if len(whole) < path.stat().st_size:
         with _writing(path), atomic_file(path) as hidden:
             hidden.write_bytes(whole)
@@ -207,7 +222,7 @@ def _read_lines(path: Path) -> dict[str, _Row]:
 
 def _append(path: Path, row: _Row) -> None:
     with _writing(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(vars(row), ensure_ascii=False) + "\n")
+        file.write(json.dumps(vars(row)) + "\n")
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from videosyn.core.files import check_writable
 
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
 METADATA = "metadata.parquet"
+MAX_TOKENS = 200
+BATCH_SIZE = 32
 
 
 def is_dataset(source: Path) -> bool:
@@ -39,13 +41,13 @@ class CaptionConfig:
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="FILE.jsonl")] = None
     """JSON lines with file_name, text, captioner, num_frames, of files; a dataset's captions go into its table."""
     overwrite: bool = False
-    """Captions again what has a caption already."""
+    """Captions again what has a caption already; captions of files that are not named stay."""
     every_frame: bool = False
     """A captioner of ours watches every frame of a clip, not only a few; its memory does not grow."""
-    max_tokens: int = 200
-    """Longest answer of a vision language model."""
-    batch_size: int = 32
-    """Clips captioned together; a vision language model takes them one by one."""
+    max_tokens: int | None = None
+    """Longest answer of a vision language model; 200 if left out."""
+    batch_size: int | None = None
+    """Clips captioned together, 32 if left out; a vision language model takes them one by one."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     dtype: Dtype = "auto"
@@ -59,8 +61,11 @@ class CaptionConfig:
             if not source.exists():
                 raise UserError(f"there is no {source}: name a video, a picture or a folder")
         for name in ("batch_size", "max_tokens"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
+            given = getattr(self, name)
+            if given is not None and given < 1:
+                raise UserError(f"{name.replace('_', '-')} must be at least 1, got {given}")
+        if self.every_frame and self.batch_size is not None:
+            raise UserError("with every-frame clips are watched one by one: leave the batch-size out")
         if self.prompt is not None and not self.prompt.strip():
             raise UserError("the prompt must not be empty: leave it out for the captioner's own question")
         if self.output is not None:

@@ -138,6 +138,13 @@ class MemoryCaptioner:
             return self.model.watch(self.model.pictures(frames), times.to(place), memory)
 
 
+def is_ours(name: str) -> bool:
+    """Whether it names a captioner of ours: a shipped one, or a folder of `train captioner`."""
+    from videosyn.captioner.storage import is_captioner
+
+    return shipped_captioner(name) is not None or is_captioner(Path(name).expanduser())
+
+
 def open_captioner(name: str, device: str = "auto", dtype: str = "auto", max_tokens: int = 200) -> ClipCaptioner:
     """ "nano", a folder of `train captioner`, or a vision language model's folder or hub id. UserError for others.
 

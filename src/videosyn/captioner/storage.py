@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,20 @@ from videosyn.captioner.config import CaptionerConfig
 from videosyn.captioner.model import Captioner
 from videosyn.core.config import load_json, read_json
 from videosyn.core.errors import UserError
-from videosyn.core.model_folder import CONFIG_NAME, load_state, load_strict, save_module
+from videosyn.core.model_folder import CONFIG_NAME, load_state, load_strict, replace_model, save_module
 
 TOKENIZER = "tokenizer"
 
 
 def save_captioner(folder: str | os.PathLike, model: Captioner, int8: bool = False) -> None:
-    """Writes the folder that `load_captioner` reads. Tied weights are written once."""
-    save_module(folder, _Untied(model), model.config, int8=int8)
-    model.tokenizer.save_pretrained(Path(folder) / TOKENIZER)
+    """Writes the folder that `load_captioner` reads: all of it, or nothing. Tied weights are written once."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        written = Path(scratch) / folder.name
+        save_module(written, _Untied(model), model.config, int8=int8)
+        model.tokenizer.save_pretrained(written / TOKENIZER)
+        replace_model(folder, written)
 
 
 def load_captioner(folder: str | os.PathLike) -> Captioner:

@@ -48,13 +48,24 @@ def save_module(
         written = Path(scratch)
         _write_shards(written, state, max_shard_bytes)
         config_io.save_json(config, written / CONFIG_NAME)
-        folder.mkdir(exist_ok=True)
-        for name in (CONFIG_NAME, INDEX_NAME, f"{WEIGHTS_STEM}*.safetensors"):  # first: a kill must leave no mix
-            for old in folder.glob(name):
-                old.unlink()
-        last = written / CONFIG_NAME  # a folder without it is refused
-        for file in [*sorted(set(written.iterdir()) - {last}), last]:
-            os.replace(file, folder / file.name)
+        replace_model(folder, written)
+
+
+def replace_model(folder: Path, written: Path) -> None:
+    """Moves a model folder's files, and those of folders in it, into `folder`, in place of an older model's.
+
+    The older `config.json` goes first and the new one comes last: a folder without it is refused, so that a kill
+    between leaves no mix that loads.
+    """
+    folder.mkdir(exist_ok=True)
+    for name in (CONFIG_NAME, INDEX_NAME, f"{WEIGHTS_STEM}*.safetensors"):
+        for old in folder.glob(name):
+            old.unlink()
+    last = written / CONFIG_NAME
+    for file in [*sorted(file for file in written.rglob("*") if file.is_file() and file != last), last]:
+        place = folder / file.relative_to(written)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, place)
 
 
 def load_state(folder: str | os.PathLike) -> dict[str, Tensor]:

@@ -105,6 +105,13 @@ class Document:
     films: list[tuple[str, list[Film]]] = field(default_factory=list)
     """Rows of clips side by side, each with its title."""
     notes: list[str] = field(default_factory=list)
+
+    def count_unreadable(self, reasons: Sequence[str]) -> None:
+        """Says how many clips could not be read, and why the first could not."""
+        if reasons:
+            self.data["unreadable"] = {"count": len(reasons), "first": reasons[0]}
+            self.notes.append(f"unreadable clips: {len(reasons)}, first: {reasons[0]}")
+
     """Sentences on what the figures mean and do not mean."""
 
 
@@ -120,7 +127,7 @@ def publish(document: Document, folder: Path) -> None:
     for each in document.tables:
         console.print(_drawn(each, console.width))
     for note in document.notes:
-        console.print(note, highlight=False)
+        console.print(note, highlight=False, markup=False)  # a file may be named [/b].mp4
     print(folder / "report.html")
 
 

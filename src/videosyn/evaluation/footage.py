@@ -49,12 +49,16 @@ class Footage:
     starry: bool = False
 
 
-def clips_of(source: str, shape: Shape, num_clips: int, seed: int = 0) -> Iterator[Footage]:
+def clips_of(
+    source: str, shape: Shape, num_clips: int, seed: int = 0, unreadable: dict[Path, str] | None = None
+) -> Iterator[Footage]:
     """Up to `num_clips` clips of a shape, from "world", a video file, or any folder with videos, such as a dataset.
 
     Files are chosen by `seed` and give their first frames, scaled to cover the frame, the middle cut out. Those with
-    fewer frames are passed over. A UserError where there is no file, or none is long enough.
+    fewer frames are passed over, and those that cannot be read, which go into `unreadable` with the reason. A UserError
+    where there is no file, or none is long enough.
     """
+    unreadable = {} if unreadable is None else unreadable
     if source == WORLD:
         yield from _world(shape, num_clips, seed)
         return
@@ -64,10 +68,16 @@ def clips_of(source: str, shape: Shape, num_clips: int, seed: int = 0) -> Iterat
     for path in paths:
         if found == num_clips:
             return
-        frames, fps = first_frames(path, shape.frames)
+        try:
+            frames, fps = first_frames(path, shape.frames)
+        except UserError as error:
+            unreadable[path] = str(error)
+            continue
         if len(frames) == shape.frames:
             found += 1
             yield Footage(path.name, fitted(frames, shape.height, shape.width), fps)
+    if not found and all(path in unreadable for path in paths):
+        raise UserError(f"none of {len(paths)} videos in {source} can be read: {unreadable[paths[0]]}")
     if not found:
         raise UserError(f"none of {len(paths)} videos in {source} has {shape.frames} frames: choose a shorter shape")
 

@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from tqdm import tqdm
 
-from videosyn.captioner.clip_captioner import ClipCaptioner, open_captioner
+from videosyn.captioner.clip_captioner import ClipCaptioner, is_ours, open_captioner
+from videosyn.core.errors import UserError
 from videosyn.core.files import atomic_file
 from videosyn.evaluation.adherence import asked_of
 from videosyn.evaluation.comparison import ATTRIBUTES, adherence
@@ -57,7 +58,15 @@ class Closed:
 
 
 def run(config: LoopConfig) -> list[Closed]:
-    """Makes, captions and judges every film, prints the table, writes the report into the output folder."""
+    """Makes, captions and judges every film, prints the table, writes the report into the output folder.
+
+    A UserError for a vision language model: what it says is not read, and would count as wrong.
+    """
+    if not is_ours(config.captioner):
+        raise UserError(
+            "the loop reads what captioners of the world say: name nano, or a folder of train captioner, "
+            f"got {config.captioner!r}"
+        )
     asked = asked_of(config)
     captioner = open_captioner(config.captioner, config.device, config.dtype)
     make = open_source(config)

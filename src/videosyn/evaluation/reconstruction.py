@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -18,9 +19,10 @@ from einops import rearrange
 from torch import Tensor
 from tqdm import tqdm
 
+from videosyn.core.errors import UserError
 from videosyn.core.files import atomic_file
 from videosyn.evaluation.document import Film, plain, publish, settings_of
-from videosyn.evaluation.footage import Footage, Shape, clips_of
+from videosyn.evaluation.footage import WORLD, Footage, Shape, clips_of
 from videosyn.evaluation.frechet import Crowd, VideoFeatures, frechet
 from videosyn.evaluation.metrics import edges, mean_psnr, psnr, ssim, stars
 from videosyn.evaluation.options import ReconstructionConfig
@@ -40,12 +42,14 @@ SHOWN = 3
 def run(config: ReconstructionConfig) -> dict[str, dict[str, dict]]:
     """Measures, prints tables, writes report.json, report.html and clips.jsonl (a line a clip) into the output folder.
 
-    Returns figures by model and shape. Memory does not grow with the number of clips: only sums are kept.
+    Returns figures by model and shape. Memory does not grow with the number of clips: only sums are kept. A shape that
+    no clip is long enough for, and clips that cannot be read, become notes; a UserError where nothing is left.
     """
+    shapes, notes = _shapes_with_clips(config)
     vaes = {name: open_any_vae(name, config.device, config.dtype) for name in config.model}
     lpips = Lpips.from_files(config.lpips_backbone, config.lpips_heads) if config.lpips_backbone else None
     video_model = VideoFeatures(config.video_model, config.device) if config.video_model else None
-    shapes = [Shape.parse(word) for word in config.shapes]
+    unreadable: dict[Path, str] = {}
     found = {name: {str(shape): Measured() for shape in shapes} for name in vaes}
     films: list[tuple[str, list[Film]]] = []
     config.output.mkdir(parents=True, exist_ok=True)
@@ -57,7 +61,7 @@ def run(config: ReconstructionConfig) -> dict[str, dict[str, dict]]:
         for shape in shapes:
             originals, rebuilt = Crowd(), {name: Crowd() for name in vaes}
             room = SHOWN
-            for some in _batches(config, shape):
+            for some in _batches(config, shape, unreadable):
                 video = _video(some)
                 rows = [[Film.of("original", each.frames, each.fps)] for each in some[:room]]
                 if video_model is not None:
@@ -77,12 +81,31 @@ def run(config: ReconstructionConfig) -> dict[str, dict[str, dict]]:
             for name in vaes if video_model is not None else ():
                 found[name][str(shape)].rfvd = frechet(originals, rebuilt[name])
     document = document_of(config, settings_of(config), found, films)
+    document.notes += notes
+    document.count_unreadable(list(unreadable.values()))
     publish(document, config.output)
     return document.data["models"]
 
 
-def _batches(config: ReconstructionConfig, shape: Shape) -> Iterator[tuple[Footage, ...]]:
-    clips = clips_of(config.clips, shape, config.num_clips, config.seed)
+def _shapes_with_clips(config: ReconstructionConfig) -> tuple[list[Shape], list[str]]:
+    """The shapes that a clip is there for, and a note on each other one. A UserError where there is no clip at all."""
+    shapes = [Shape.parse(word) for word in config.shapes]
+    if config.clips == WORLD:
+        return shapes, []
+    lacking: dict[Shape, UserError] = {}
+    for shape in shapes:
+        try:
+            next(clips_of(config.clips, shape, 1, config.seed))
+        except UserError as error:
+            lacking[shape] = error
+    if len(lacking) == len(set(shapes)):
+        raise lacking[min(lacking, key=lambda shape: shape.frames)]
+    notes = [f"{shape} is left out: {error}." for shape, error in lacking.items()]
+    return [shape for shape in shapes if shape not in lacking], notes
+
+
+def _batches(config: ReconstructionConfig, shape: Shape, unreadable: dict[Path, str]) -> Iterator[tuple[Footage, ...]]:
+    clips = clips_of(config.clips, shape, config.num_clips, config.seed, unreadable)
     while some := tuple(islice(clips, config.batch_size)):
         yield some
 

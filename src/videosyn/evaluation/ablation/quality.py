@@ -51,11 +51,17 @@ class Kept:
             self.figures.setdefault(name, []).append(value)
 
 
-def reconstructions(config: AblationConfig) -> tuple[dict[str, Kept], list[tuple[str, list[Film]]]]:
-    """By way what is kept of every clip; the first clips for the page. A UserError where the two do not compare."""
+def open_comparable(config: AblationConfig) -> dict[str, VidVAE]:
+    """The two VidVAEs, by way. A UserError where one is missing, or the two do not compare."""
     vaes = {WITHOUT: open_vae(config.uncompressed, config.device, config.dtype)}
     vaes[WITH] = open_vae(config.compressed, config.device, config.dtype)
     _check_comparable(vaes)
+    return vaes
+
+
+def reconstructions(config: AblationConfig) -> tuple[dict[str, Kept], list[tuple[str, list[Film]]]]:
+    """By way what is kept of every clip; the first clips for the page. A UserError where the two do not compare."""
+    vaes = open_comparable(config)
     rule = DivideAndMerge(config.segment_frames)
     ways: dict[str, tuple[VidVAE, Callable[[VidVAE, Tensor], tuple[Tensor, Tensor]]]] = {
         WITHOUT: (vaes[WITHOUT], _whole),

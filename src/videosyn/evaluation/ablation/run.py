@@ -16,7 +16,7 @@ from videosyn.core.runtime import pick_device, pick_dtype
 from videosyn.evaluation.ablation.counted import vae_operations
 from videosyn.evaluation.ablation.options import BLOCKS, AblationConfig
 from videosyn.evaluation.ablation.probe import Cost, Job, measure
-from videosyn.evaluation.ablation.quality import DIVIDED, WITH, WITHOUT, Kept, films, reconstructions
+from videosyn.evaluation.ablation.quality import DIVIDED, WITH, WITHOUT, Kept, films, open_comparable, reconstructions
 from videosyn.evaluation.ablation.variants import PAPER_SHAPES, TEXT_TOKENS, VARIANTS, Variant
 from videosyn.evaluation.compare.paired import difference
 from videosyn.evaluation.document import Chart, Document, Table, publish, said, said_with, settings_of
@@ -33,6 +33,8 @@ MIB = 2**20
 
 def run(config: AblationConfig) -> dict[str, Any]:
     """Counts, measures, writes report.json and report.html, and returns the report's data."""
+    if config.compressed:
+        open_comparable(config)  # a mistake is told now, not after minutes of measuring
     document = Document("Ablation of the compression", settings_of(config))
     _count(config, document)
     if config.cost:

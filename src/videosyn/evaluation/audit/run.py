@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from videosyn.captioner.clip_captioner import ClipCaptioner, open_captioner
+from videosyn.core.errors import UserError
 from videosyn.core.files import atomic_file
 from videosyn.curation.alignment import Track, repeats
 from videosyn.curation.wording import words_of
@@ -41,6 +42,7 @@ from videosyn.evaluation.running import Running
 
 SHOWN = 4
 """Clips a list on the page."""
+OWN = "caption written by the captioner itself"
 
 
 @dataclass
@@ -74,7 +76,8 @@ class Found:
 
 
 def run(config: AuditConfig, captioner: ClipCaptioner | None = None) -> Found:
-    """Measures, prints tables, writes report.json, report.html and clips.jsonl.
+    """Measures, prints tables, writes report.json, report.html and clips.jsonl. Clips that cannot be read are counted;
+    a UserError where the sample holds no other.
 
     captioner: is shown every clip of the sample that has a caption, and what it says is held against that; None: the
     one that the config names.
@@ -91,6 +94,7 @@ def run(config: AuditConfig, captioner: ClipCaptioner | None = None) -> Found:
     opinion = None if captioner is None else SecondOpinion(captioner)
     found = Found()
     tracks: dict[int, Track] = {}
+    unreadable: dict[int, str] = {}
     config.output.mkdir(parents=True, exist_ok=True)
     with (
         atomic_file(config.output / "clips.jsonl") as hidden,
@@ -99,15 +103,24 @@ def run(config: AuditConfig, captioner: ClipCaptioner | None = None) -> Found:
     ):
         for place in sorted(hashed):
             path = rows[place].path
-            grey, fps = grey_frames(path), fps_of(path)
+            bar.update()
+            try:
+                grey, fps = grey_frames(path), fps_of(path)
+                whole = whole_frames(path, len(grey)) if place in sample else []
+            except UserError as error:
+                unreadable[place] = str(error)
+                continue
             tracks[place] = track_of(grey, fps)
             if place in sample:
-                whole = whole_frames(path, len(grey))
                 figures = {"motion": motion_of(grey), "seconds": len(grey) / (fps or 8.0), "aesthetic": score(whole)}
                 _measure(config, found, rows[place], figures, grey, whole, text, opinion, lines)
-            bar.update()
+        if sample <= unreadable.keys():
+            first = unreadable[min(sample)]
+            raise UserError(f"none of the {len(sample)} clips of the sample can be read, the first: {first}")
     _duplicates(found, rows, tracks)
-    publish(_document(config, found, rows, len(tracks), scorer, opinion, notes), config.output)
+    document = _document(config, found, rows, len(tracks), scorer, opinion, notes)
+    document.count_unreadable(list(unreadable.values()))
+    publish(document, config.output)
     return found
 
 
@@ -170,6 +183,7 @@ def _compare(
 ) -> str:
     """Adds what a captioner's caption of the clip has in common with the clip's own -> that caption."""
     caption = row.caption or ""
+    found.count(OWN, row.captioner == opinion.captioner.name)
     told = opinion(frames_to_caption(row.path, num_frames, opinion.captioner.num_frames), caption)
     figures |= {
         "caption_agreement": told.own.overlap,
@@ -254,10 +268,12 @@ def _document(
 def _caption_state(found: Found, rows: list[Row], opinion: SecondOpinion | None) -> str:
     if opinion is not None and "caption_agreement" in found.means:
         known = found.means["caption_agreement"]
+        own, of = found.counts[OWN]
+        same = f"; {own} of {of} captions are that captioner's own: it agrees with itself" if own else ""
         of_it = ", whose own accuracy is captioner accuracy" if "captioner_accuracy" in found.means else ""
         return (
             f"held against what {opinion.captioner.name} says of {known.count + known.num_nan} clips{of_it}: "
-            "agreement, not truth; by chance is with what it says of another clip"
+            f"agreement, not truth; by chance is with what it says of another clip{same}"
         )
     if "caption_accuracy" in found.means:
         known = found.means["caption_accuracy"]

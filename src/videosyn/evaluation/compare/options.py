@@ -94,7 +94,7 @@ class StudyConfig:
     choices: Annotated[Positional[tuple[Path, ...]], arg(metavar="CHOICES.json ...")]
     """What the page saved, a file a participant."""
     key: Path = Path("compare/study_key.json")
-    """Which film stood where, as `evaluate compare` wrote it."""
+    """Which film stood where, as `evaluate compare` wrote it; that of an earlier study is found beside it."""
     output: Annotated[Path, arg(aliases=["-o"])] = Path("study")
     """The folder for report.html and report.json."""
 

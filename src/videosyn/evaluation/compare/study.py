@@ -1,12 +1,14 @@
 """A blind user study: a page that shows pairs of films without their names, and the count of what people chose.
 
-The page knows no model's name; `study_key.json` beside it knows which film stood where. Next: `run.py`.
+The page knows no model's name; `study_key.json` beside it knows which film stood where. The key of an earlier study is
+kept under its digest, `study_key-DIGEST.json`. Next: `run.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -122,24 +124,46 @@ def write_study(
     with atomic_file(folder / "study.html") as hidden:
         hidden.write_text(page("Which film is better?", [content]), encoding="utf-8")
     key = {"study": study, "names": list(names), "pairs": pairs, "prompts": list(prompts)}
+    _put_aside(folder / "study_key.json", study)
     with atomic_file(folder / "study_key.json") as hidden:
         hidden.write_text(json.dumps(key, indent=1), encoding="utf-8")
 
 
+def _put_aside(path: Path, study: str) -> None:
+    """Gives the key of another study its digest's name: people may still hand in choices of that study."""
+    try:
+        older = str(read_json(path).get("study"))
+    except UserError:  # there is none, or none that could be read
+        return
+    if older != study:
+        os.replace(path, _aside(path, older))
+
+
+def _aside(path: Path, study: str) -> Path:
+    return path.with_name(f"{path.stem}-{''.join(filter(str.isalnum, study))}.json")
+
+
+def _key_of(choices: Path, named: Path) -> Path:
+    """The named key, or that of an earlier study beside it, where the choices belong to that one."""
+    aside = _aside(named, str(read_json(choices).get("study")))
+    return aside if aside.is_file() else named
+
+
 def run(config: StudyConfig) -> dict:
     """Counts all participants' choices, prints them with their p-value, writes report.json and report.html."""
-    key = read_json(config.key)
+    where = _key_of(config.choices[0], config.key)
+    key = read_json(where)
     try:
         names, pairs, study = tuple(key["names"]), key["pairs"], key["study"]
     except KeyError as error:
-        raise UserError(f"{config.key} is no key of a study: it has no {error}") from error
+        raise UserError(f"{where} is no key of a study: it has no {error}") from error
     counts = dict.fromkeys((*names, "no difference"), 0)
     by_participant = []
     seen: dict[str, Path] = {}
     for path in config.choices:
         answers = read_json(path)
         if answers.get("study") != study:
-            raise UserError(f"{path} belongs to another study than {config.key}: give its own key")
+            raise UserError(f"{path} belongs to another study than {where}: give its own key")
         who = str(answers.get("participant") or path.stem)
         if who in seen:
             raise UserError(f"{path} and {seen[who]} are of the same participant, {who}: give one of them")

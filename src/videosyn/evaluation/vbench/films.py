@@ -66,7 +66,7 @@ def present(prompt: SuitePrompt, folder: Path, samples: int) -> list[Path]:
 def _same_settings(config: VBenchConfig, folder: Path) -> None:
     now = {name: getattr(config, name) for name in SETTINGS}
     path = folder.with_name(f"{folder.name}.json")  # beside it: the folder holds films alone
-    if path.exists():
+    if path.exists() and any(folder.glob("*.mp4")):  # what a run noted that made no film binds nobody
         before = read_json(path)
         differing = [name for name in SETTINGS if before.get(name) != now[name]]
         if differing:
