@@ -111,6 +111,7 @@ def test_an_interrupted_run_says_how_to_go_on(footage, engine, capsys, monkeypat
         (["footage", "--engine", "queue", "--broker", "amqp://127.0.0.1:1"], "the queue engine needs --ledger"),
         (["footage", "--broker", "amqp://127.0.0.1"], "--broker is for the queue engine"),
         (["footage", "--captions.captioner", "/none"], "captions.captioner: no folder /none"),
+        (["footage", "--captions.captioner", "nano", "--device", "cuda:99"], "device 'cuda:99' is not here"),
         (["footage", "--aesthetics.head", "h.pth"], "aesthetics.head and aesthetics.clip_model need each other"),
         (["dead-letters"], "say which curation"),
         (["dead-letters", "footage"], "footage holds no curation of the local engine"),

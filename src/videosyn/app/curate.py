@@ -40,8 +40,9 @@ def run(options: CurateOptions) -> None:
 def _run_engine(options: CurateOptions, sources: list[str], progress: Callable[[Progress], None]) -> Summary:
     if options.engine == "local":
         from videosyn.curation.local_engine import run_local
-        from videosyn.curation.weights import check_weights
+        from videosyn.curation.weights import check_machine, check_weights
 
+        check_machine(options.curation())
         check_weights(options.curation())
         return run_local(options.curation(), sources, options.output, options.workers, progress)
     _check_installed("dramatiq", "pika", "psycopg")

@@ -110,6 +110,11 @@ class CaptionsConfig:
     max_tokens: int = 200
     """Longest answer."""
 
+    @property
+    def is_model(self) -> bool:
+        """Whether a model looks at the clip's frames."""
+        return self.captioner not in ("none", "sidecar")
+
 
 @dataclass(frozen=True)
 class WriteConfig:
