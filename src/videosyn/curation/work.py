@@ -115,8 +115,9 @@ class Work:
 def local_file(path: str) -> Iterator[Path]:
     """A local path with the content of `path`; an fsspec URL is copied to a temporary folder first.
 
-    The last copy stays until another URL is asked for: tasks of one source often come one after the other. Raises
-    UserError where there is nothing, OSError where the copy has no room.
+    The last copy stays until another URL is asked for: tasks of one source often come one after the other. A child's
+    last one goes with its temporary folder. Raises UserError where there is nothing, OSError where the copy has no
+    room.
     """
     if not is_url(path):
         if not Path(path).is_file():
