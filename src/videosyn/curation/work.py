@@ -128,6 +128,18 @@ def local_file(path: str) -> Iterator[Path]:
     yield Path(folder.name, _base_name(path))
 
 
+@contextmanager
+def source_file(source: Source) -> Iterator[Path]:
+    """`local_file` of a probed source. Raises UserError also where it is no longer as long as it was then."""
+    with local_file(source.path) as path:
+        if (size_bytes := path.stat().st_size) != source.size_bytes:
+            raise UserError(
+                f"{source.path} changed since it was first read, {source.size_bytes} bytes then, {size_bytes} now: "
+                "bring the old file back, or curate the new one into another folder"
+            )
+        yield path
+
+
 @lru_cache(maxsize=1)
 def _fetched(url: str) -> TemporaryDirectory[str]:
     """A folder with a copy of `url`, removed when nobody refers to it."""
