@@ -27,7 +27,8 @@ def run(options: CurateOptions) -> None:
     """Finds the sources, runs the engine, prints what was kept and why the rest was not."""
     _check_installed("sqlalchemy", "scenedetect", "cv2", "pyarrow")
     begun = (options.output / ".curation").is_dir()
-    sources = find_sources(options.sources, skip=[str(options.output)] if begun else [])
+    own = [str(options.output)] if begun else []
+    sources = find_sources(options.sources, skip=[*own, options.work] if options.work else own)
     print(f"videosyn: {len(sources):,} sources{', going on where it stopped' if begun else ''}", file=sys.stderr)
     try:
         with _shown_progress() as progress:
