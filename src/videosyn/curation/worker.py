@@ -49,9 +49,10 @@ def run_worker(
 ) -> None:
     """Works until the dataset is finished, Ctrl-C or SIGTERM.
 
-    `concurrency`: stage -> child processes; where not given, this machine's cores are shared among the stages, as
-    their memory and GPUs allow. `say` takes lines for the terminal. Raises UserError where broker or ledger cannot be
-    reached, a stage is unknown, cannot start or lacks a package, or this videosyn's stages are other versions than the run's.
+    `concurrency`: stage, or "all" for each -> child processes; where not given, this machine's cores are shared among
+    the stages, as their memory and GPUs allow. `say` takes lines for the terminal. Raises UserError where broker or
+    ledger cannot be reached, a stage is unknown, cannot start or lacks a package, or this videosyn's stages are other
+    versions than the run's.
     """
     check_broker(broker)
     book = Ledger(ledger)
@@ -201,10 +202,14 @@ def _slots(plan: Plan, names: Sequence[str], concurrency: Mapping[str, int]) -> 
     for name, number in concurrency.items():
         if number < 1:
             raise UserError(f"a stage's concurrency is at least 1, got {name}={number}: leave the stage out instead")
+        if name != "all" and name not in names:
+            raise UserError(
+                f"concurrency {name}={number} is of a stage that is not among --stages {','.join(names)}: "
+                "add it there, or leave it out"
+            )
     share = max(1, cores() // len(names))
-    return {
-        name: concurrency.get(name, min(share, most_at_once(plan.stage(name).resources, cores()))) for name in names
-    }
+    usual = {name: min(share, most_at_once(plan.stage(name).resources, cores())) for name in names}
+    return {name: concurrency.get(name, concurrency.get("all", usual[name])) for name in names}
 
 
 @contextlib.contextmanager
