@@ -353,6 +353,19 @@ def test_what_cannot_work_is_one_line(start_run, tmp_path, broker, postgresql):
         run_local(CurationConfig(), sources, run.dataset, 1, pipeline=PIPELINE, at_end=FINISH)
 
 
+def test_a_worker_asks_for_what_its_own_stages_need(run, monkeypatch):
+    asked = []
+
+    def lacking(config, stages) -> None:
+        asked.append(stages)
+        raise UserError("captions need a package")
+
+    monkeypatch.setattr("videosyn.curation.worker.check_machine", lacking)
+    with pytest.raises(UserError, match="captions need a package"):
+        run_worker(run.broker, run.ledger, ["captions"], pipeline=PIPELINE)
+    assert asked == [("captions",)]
+
+
 def test_all_is_the_concurrency_of_every_stage_that_has_none_of_its_own():
     infos = tuple(StageInfo(step.name, step.over, "", "1", Resources()) for step in PIPELINE)
     plan = Plan(infos, CurationConfig(), "")
