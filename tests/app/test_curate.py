@@ -111,7 +111,21 @@ def test_an_interrupted_run_says_how_to_go_on(footage, engine, capsys, monkeypat
         (["footage", "--engine", "queue", "--broker", "amqp://127.0.0.1:1"], "the queue engine needs --ledger"),
         (["footage", "--broker", "amqp://127.0.0.1"], "--broker is for the queue engine"),
         (["footage", "--captions.captioner", "/none"], "captions.captioner: no folder /none"),
+        (["footage", "--captions.captioner", "nano", "--device", "cuda:99"], "device 'cuda:99' is not here"),
         (["footage", "--aesthetics.head", "h.pth"], "aesthetics.head and aesthetics.clip_model need each other"),
+        (
+            ["footage", "--captions.captioner", "nano", "--captions.num-frames", "6"],
+            "captions.num_frames must be at most shots.frames_per_clip 3, got 6: use --captions.num-frames 3, or",
+        ),
+        (["footage", "--aesthetics.min-score", "5"], "aesthetics.min_score 5.0 acts on nothing here: name an aesth"),
+        (
+            ["footage", "--dedup.max-cosine", "0.8"],
+            "dedup.max_cosine 0.8 acts on nothing here: name a dedup.clip_model",
+        ),
+        (
+            ["footage", "--captions.captioner", "sidecar", "--captions.prompt", "What?"],
+            "captions.prompt 'What?' acts on nothing here: name a captions.captioner that is a model",
+        ),
         (["dead-letters"], "say which curation"),
         (["dead-letters", "footage"], "footage holds no curation of the local engine"),
     ],
@@ -129,6 +143,18 @@ def test_a_mistake_is_one_line_code_2_and_nothing_written(footage, tmp_path, cap
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_the_work_folder_among_the_footage_is_no_footage(footage, monkeypatch):
+    from videosyn.curation import queue_engine
+
+    calls = []
+    monkeypatch.setattr(queue_engine, "run_queue", lambda *given, **_: calls.append(given) or Summary(1, 0, {}, (), 1))
+    words = ["curate", "footage", "--engine", "queue", "--broker", "amqp://h", "--ledger", "postgresql://h/x"]
+    (footage / "work" / "clips").mkdir(parents=True)
+    (footage / "work" / "clips" / "0.mp4").write_bytes(b"a clip")
+    assert run([*words, "--work", "footage/work"]) == 0
+    assert calls[0][1] == [str(footage / "a.mp4")]
+
+
 def test_an_unreachable_broker_is_one_line_without_its_password(footage, capsys):
     pytest.importorskip("pika")
     words = ["--engine", "queue", "--broker", "amqp://me:secret@127.0.0.1:1", "--ledger", "postgresql://127.0.0.1:1/x"]
@@ -143,6 +169,10 @@ def test_an_unreachable_broker_is_one_line_without_its_password(footage, capsys)
     [
         ([], "the queue engine needs --broker"),
         (["--broker", "amqp://h", "--ledger", "postgresql://h/x", "--concurrency", "text=0"], "got 'text=0'"),
+        (
+            ["--broker", "amqp://h", "--ledger", "postgresql://h/x", "--stages", ""],
+            "--stages must name a stage, or all",
+        ),
     ],
 )
 def test_a_worker_says_what_it_lacks(capsys, words, message):

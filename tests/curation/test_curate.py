@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -133,6 +134,15 @@ def test_a_second_run_does_nothing_anew(dataset, footage, capsys):
     assert "going on where it stopped" in capsys.readouterr().err
     assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in dataset.glob("clips/*")} == before
     assert (tables(dataset), done(dataset)) == (bytes_before, done_before)
+
+
+def test_shards_of_a_finished_dataset_need_no_work_but_their_own(dataset, footage, tmp_path):
+    shutil.copytree(dataset, tmp_path / "dataset")
+    before = done(tmp_path / "dataset")
+    assert run([*words(footage, tmp_path / "dataset"), "--shards"]) == 0
+    assert done(tmp_path / "dataset") == before
+    assert pq.read_table(tmp_path / "dataset" / "shards" / "00000.parquet").to_pylist() == rows(dataset)
+    assert tables(tmp_path / "dataset") == tables(dataset)
 
 
 def test_captions_of_videosyn_caption_are_there_after_the_next_run(tmp_path, tiny_captioner_folder):

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import small_stages
 
 from videosyn.curation.config import CurationConfig
 from videosyn.curation.isolation import Child, ChildLost, ChildSetup, StageFailed, StageUnusable
+from videosyn.curation.pipeline import PIPELINE
 
 
 @pytest.fixture
@@ -76,6 +78,20 @@ def test_the_log_holds_the_traceback(make_child, tmp_path):
     with pytest.raises(StageFailed):
         make_child().run("probe", _source(tmp_path, "raise"), limit_s=5.0)
     assert "Traceback" in (tmp_path / "log").read_text()
+
+
+def test_nothing_of_a_remote_source_stays_when_the_child_ends(tmp_path, monkeypatch):
+    temporary, footage = tmp_path / "tmp", tmp_path / "a.mp4"
+    temporary.mkdir()
+    footage.write_bytes(b"no video")
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    child = Child(ChildSetup(PIPELINE, CurationConfig(), str(tmp_path / "work")))
+    with pytest.raises(StageFailed, match="is no video that can be read"):
+        child.run("probe", f"file://{footage}", limit_s=60.0)
+    assert list(temporary.rglob("a.mp4"))
+    child.end()
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from videosyn.core.errors import UserError
-from videosyn.curation.config import AestheticsConfig, CurationConfig, TextConfig
+from videosyn.curation.config import AestheticsConfig, CurationConfig, TextConfig, WriteConfig
 from videosyn.curation.ledger import MAX_ATTEMPTS, Ledger
 from videosyn.curation.records import Clip, Source, clip_id
 from videosyn.curation.stages import Resources, rejected
@@ -228,6 +228,33 @@ def test_other_sources_are_refused_and_named(ledger, plan):
     with pytest.raises(UserError, match="its source /b is not given"):
         ledger.begin(plan, ["/a"])
     ledger.begin(replace(plan, config=CurationConfig(device="cpu")), ["/b", "/a"])
+
+
+def test_a_database_of_another_dataset_says_how_to_make_one(plan, postgresql):
+    ledger = Ledger(postgresql)
+    ledger.begin(plan, ["/a"])
+    with pytest.raises(UserError, match=r"/b is not .*; go back to that, or choose .*, which `createdb NAME` makes$"):
+        ledger.begin(plan, ["/a", "/b"])
+    ledger.database.close()
+
+
+def test_shards_may_be_asked_for_later_and_not_be_given_up(ledger, plan):
+    shards = replace(plan, config=CurationConfig(write=WriteConfig(shards=True)))
+    ledger.begin(plan, ["/a"])
+    ledger.begin(shards, ["/a"])
+    assert ledger.result().config.write.shards
+    with pytest.raises(UserError, match=r"its write\.shards is True, now it is False"):
+        ledger.begin(plan, ["/a"])
+
+
+def test_a_full_disk_is_one_line_at_once(tmp_path, plan):
+    ledger = Ledger(str(tmp_path / "ledger.sqlite"))
+    with ledger.database.transaction() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(UserError, match=r"ledger\.sqlite: database or disk is full; make room, and the same command"):
+        ledger.begin(plan, [f"/{'long' * 100}/{number}" for number in range(999)])
+    ledger.database.close()
 
 
 def test_a_new_dataset_needs_sources(ledger, plan):

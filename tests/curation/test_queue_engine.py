@@ -30,8 +30,9 @@ from videosyn.curation.local_engine import run_local
 from videosyn.curation.queue_engine import _watch, run_queue
 from videosyn.curation.results import Summary
 from videosyn.curation.slots import SlotConfig
-from videosyn.curation.tasks import Task
-from videosyn.curation.worker import _Work, run_worker
+from videosyn.curation.stages import Resources
+from videosyn.curation.tasks import Plan, StageInfo, Task
+from videosyn.curation.worker import _slots, _Work, run_worker
 
 SOURCES = [
     {"spans": 3, "clips": 4, "work_s": 0.01},
@@ -344,10 +345,31 @@ def test_what_cannot_work_is_one_line(start_run, tmp_path, broker, postgresql):
         run_worker(broker, postgresql, ["shot"], pipeline=PIPELINE)
     with pytest.raises(UserError, match=r"^a stage's concurrency is at least 1, got shots=0"):
         run_worker(broker, postgresql, ["shots"], {"shots": 0}, pipeline=PIPELINE)
+    with pytest.raises(UserError, match=r"^concurrency motion=2 is of a stage that is not among --stages shots: "):
+        run_worker(broker, postgresql, ["shots"], {"motion": 2}, pipeline=PIPELINE)
     with pytest.raises(UserError, match=r"^stage write is version none here and 1 in the run"):
         run_worker(broker, postgresql, pipeline=PIPELINE[:-1])
     with pytest.raises(UserError, match="is for a run of the queue engine"):
         run_local(CurationConfig(), sources, run.dataset, 1, pipeline=PIPELINE, at_end=FINISH)
+
+
+def test_a_worker_asks_for_what_its_own_stages_need(run, monkeypatch):
+    asked = []
+
+    def lacking(config, stages) -> None:
+        asked.append(stages)
+        raise UserError("captions need a package")
+
+    monkeypatch.setattr("videosyn.curation.worker.check_machine", lacking)
+    with pytest.raises(UserError, match="captions need a package"):
+        run_worker(run.broker, run.ledger, ["captions"], pipeline=PIPELINE)
+    assert asked == [("captions",)]
+
+
+def test_all_is_the_concurrency_of_every_stage_that_has_none_of_its_own():
+    infos = tuple(StageInfo(step.name, step.over, "", "1", Resources()) for step in PIPELINE)
+    plan = Plan(infos, CurationConfig(), "")
+    assert _slots(plan, ["shots", "motion", "write"], {"all": 3, "motion": 1}) == {"shots": 3, "motion": 1, "write": 3}
 
 
 def test_a_worker_whose_weights_are_missing_says_so_and_ends(run, monkeypatch):

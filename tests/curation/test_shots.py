@@ -146,3 +146,13 @@ def test_a_source_that_is_gone_is_said_in_a_line(whole, tmp_path):
     source, work, config = whole
     with pytest.raises(UserError, match="does not exist"):
         Shots(config).process_span(replace(source, path=str(tmp_path / "gone.mp4")), 0, work)
+
+
+def test_a_file_that_changed_after_its_probe_is_not_scanned(tmp_path):
+    path = write_film(tmp_path / "film.mp4", world_shots([21], [12]), fps=4)
+    source = probe(str(path))
+    path.write_bytes(path.read_bytes() + b"more")
+    stage = Shots(CurationConfig())
+    stage.setup()
+    with pytest.raises(UserError, match=r"film\.mp4 changed since it was first read"):
+        stage.process_span(source, 0, Work(str(tmp_path / "work")))

@@ -70,6 +70,19 @@ def test_the_dataset_inside_a_source_folder_is_not_a_source(folder):
     assert names(find_sources(["footage"], skip=["footage/deep"]), folder) == ["a.mkv", "b.mp4"]
 
 
+def test_what_is_skipped_is_skipped_whatever_its_name(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    kept = ["a.mkv", "b.mp4"]
+    assert names(find_sources(["footage"], skip=["link/deep"]), folder) == kept
+    assert names(find_sources(["link"], skip=["footage/deep"]), tmp_path / "link") == kept
+    assert names(find_sources(["footage"], skip=[f"file://{folder}/deep/"]), folder) == kept
+    assert names(find_sources(["footage"], skip=["footage/dee"]), folder) == [*kept, "deep/c.webm", "deep/no_suffix"]
+    import fsspec
+
+    fsspec.filesystem("memory").pipe({"/far/a.mp4": b"x", "/far/work/clips/b.mp4": b"x"})
+    assert find_sources(["memory://far"], skip=["memory://far/work"]) == ["memory:///far/a.mp4"]
+
+
 @pytest.mark.parametrize("words", [[], ["absent.mp4"], ["footage/*.avi"], ["footage/deep/../.git/x"]])
 def test_a_word_that_matches_nothing_is_a_mistake(folder, words):
     with pytest.raises(UserError, match=r"^(no source found|sources are needed)"):

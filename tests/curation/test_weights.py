@@ -1,12 +1,13 @@
-"""Missing weights are said before anything is decoded."""
+"""Missing packages, devices and weights are said before anything is decoded."""
 
 from __future__ import annotations
 
 import pytest
 
 from videosyn.core.errors import UserError
-from videosyn.curation.config import AestheticsConfig, CaptionsConfig, CurationConfig, DedupConfig
-from videosyn.curation.weights import check_weights
+from videosyn.curation import weights
+from videosyn.curation.config import AestheticsConfig, CaptionsConfig, CurationConfig, DedupConfig, TextConfig
+from videosyn.curation.weights import check_machine, check_weights
 
 
 @pytest.fixture
@@ -53,3 +54,38 @@ def test_a_folder_without_a_config_is_no_model(tmp_path):
 
 def test_stages_that_are_off_need_nothing():
     check_weights(CurationConfig(dedup=DedupConfig(enabled=False, clip_model="/none")))
+
+
+@pytest.mark.parametrize(
+    ("config", "package", "message"),
+    [
+        (
+            CurationConfig(captions=CaptionsConfig("nano")),
+            "transformers",
+            r"^captions\.captioner needs transformers, .*: pip install 'videosyn\[curate,caption\]'$",
+        ),
+        (CurationConfig(dedup=DedupConfig(clip_model="x")), "transformers", r"^dedup\.clip_model needs transformers"),
+        (
+            CurationConfig(aesthetics=AestheticsConfig(clip_model="x", head="y")),
+            "transformers",
+            r"^aesthetics\.clip_model needs transformers",
+        ),
+        (CurationConfig(), "rapidocr", r"^overlaid text needs rapidocr, .*: pip install 'videosyn\[curate\]'$"),
+        (CurationConfig(), "onnxruntime", "^overlaid text needs onnxruntime"),
+    ],
+)
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch, config, package, message):
+    monkeypatch.setattr(weights, "find_spec", lambda name: None if name == package else name)
+    with pytest.raises(UserError, match=message):
+        check_machine(config)
+
+
+def test_packages_that_no_stage_needs_are_not_asked_for(monkeypatch):
+    monkeypatch.setattr(weights, "find_spec", lambda name: None)
+    check_machine(CurationConfig(text=TextConfig(enabled=False), captions=CaptionsConfig("sidecar"), device="cuda:99"))
+    check_machine(CurationConfig(captions=CaptionsConfig("nano")), ["shots", "motion"])
+
+
+def test_a_device_that_is_not_here_is_a_mistake_where_a_model_is_on():
+    with pytest.raises(UserError, match=r"^device 'cuda:99' is not here"):
+        check_machine(CurationConfig(captions=CaptionsConfig("nano"), device="cuda:99"))

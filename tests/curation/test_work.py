@@ -9,7 +9,7 @@ import pytest
 
 from videosyn.core.errors import UserError
 from videosyn.curation.records import Source
-from videosyn.curation.work import Work, local_file
+from videosyn.curation.work import Work, local_file, source_file
 
 
 @pytest.fixture(params=["folder", "memory://{name}/work"])
@@ -88,3 +88,13 @@ def test_a_source_that_is_not_there_is_a_mistake(tmp_path):
     for path in (tmp_path / "none.mp4", tmp_path, "memory://far/none.mp4", f"file://{tmp_path}"):
         with pytest.raises(UserError, match=r"none|no file"), local_file(str(path)):
             pass
+
+
+def test_a_source_of_another_size_is_not_the_one_that_was_probed(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"film")
+    source = Source("ab", str(tmp_path / "a.mp4"), 4)
+    with source_file(source) as path:
+        assert path.read_bytes() == b"film"
+    (tmp_path / "a.mp4").write_bytes(b"another")
+    with pytest.raises(UserError, match=r"a\.mp4 changed since it was first read, 4 bytes then, 7 now: "):
+        source_file(source).__enter__()

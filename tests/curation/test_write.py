@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+from videosyn.core.errors import UserError
 from videosyn.curation.config import CurationConfig, WriteConfig
 from videosyn.curation.records import Clip, Source, clip_id
 from videosyn.curation.work import Work
@@ -61,10 +62,19 @@ def read(path):
 def cut(tmp_path):
     """Writes frames [start, end) of a file; returns the clip and its file."""
 
-    def write(path, start, end, config=None, times_s=None, codec="h264", fps=25.0, rotation_deg=0, num_frames=60):
+    def write(
+        path, start, end, config=None, times_s=None, codec="h264", fps=25.0, rotation_deg=0, num_frames=60, size_bytes=0
+    ):
         work = Work(str(tmp_path / "work"))
         source = Source(
-            "0" * 16, str(path), 1, codec=codec, fps=fps, rotation_deg=rotation_deg, width_px=64, height_px=48
+            "0" * 16,
+            str(path),
+            size_bytes or path.stat().st_size,
+            codec=codec,
+            fps=fps,
+            rotation_deg=rotation_deg,
+            width_px=64,
+            height_px=48,
         )
         work.write_source(source)
         times_s = [index / 25 for index in range(num_frames + 1)] if times_s is None else times_s
@@ -193,3 +203,9 @@ def test_the_same_span_gives_the_same_bytes(cut, tmp_path):
     for span in ((20, 40), (21, 37)):
         first = cut(path, *span)[1].read_bytes()
         assert cut(path, *span)[1].read_bytes() == first
+
+
+def test_a_source_that_changed_after_its_probe_is_not_cut(cut, tmp_path):
+    with pytest.raises(UserError, match=r"a\.mp4 changed since it was first read"):
+        cut(write_footage(tmp_path / "a.mp4"), 20, 40, size_bytes=7)
+    assert not (tmp_path / "work" / "clips").exists()

@@ -27,7 +27,8 @@ def run(options: CurateOptions) -> None:
     """Finds the sources, runs the engine, prints what was kept and why the rest was not."""
     _check_installed("sqlalchemy", "scenedetect", "cv2", "pyarrow")
     begun = (options.output / ".curation").is_dir()
-    sources = find_sources(options.sources, skip=[str(options.output)] if begun else [])
+    own = [str(options.output)] if begun else []
+    sources = find_sources(options.sources, skip=[*own, options.work] if options.work else own)
     print(f"videosyn: {len(sources):,} sources{', going on where it stopped' if begun else ''}", file=sys.stderr)
     try:
         with _shown_progress() as progress:
@@ -40,8 +41,9 @@ def run(options: CurateOptions) -> None:
 def _run_engine(options: CurateOptions, sources: list[str], progress: Callable[[Progress], None]) -> Summary:
     if options.engine == "local":
         from videosyn.curation.local_engine import run_local
-        from videosyn.curation.weights import check_weights
+        from videosyn.curation.weights import check_machine, check_weights
 
+        check_machine(options.curation())
         check_weights(options.curation())
         return run_local(options.curation(), sources, options.output, options.workers, progress)
     _check_installed("dramatiq", "pika", "psycopg")

@@ -50,6 +50,7 @@ class CurateOptions(CurationConfig):
         """What can be checked without looking at sources. Raises UserError."""
         if not self.sources:
             raise UserError("sources are needed: videosyn curate FOLDER -o DATASET")
+        self.check_effect()
         if self.output.is_file():
             raise UserError(f"{self.output} is a file: choose a new folder")
         if self.engine == "queue":
@@ -77,10 +78,12 @@ class WorkerOptions:
     stages: Annotated[tuple[str, ...], arg(metavar="STAGE ...")] = ("all",)
     """Which stages to work on, such as shots,motion."""
     concurrency: Annotated[tuple[str, ...], arg(metavar="STAGE=N ...")] = ()
-    """Worker processes of single stages; of the others as many as cores and memory allow."""
+    """Worker processes of single stages, or of all=N each; of the others as many as cores and memory allow."""
 
     def check(self) -> None:
         check_places(self.broker, self.ledger)
+        if not self.stage_names():
+            raise UserError("--stages must name a stage, or all, got none: use --stages all")
         self.processes()
 
     def stage_names(self) -> tuple[str, ...]:

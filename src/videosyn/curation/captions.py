@@ -49,7 +49,7 @@ class Captions:
 
     def __init__(self, config: CurationConfig) -> None:
         self.captioner = captioner_of(config)
-        self._is_model = config.captions.captioner not in ("none", "sidecar")
+        self._is_model = config.captions.is_model
 
     @property
     def resources(self) -> Resources:

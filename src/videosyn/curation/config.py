@@ -110,6 +110,11 @@ class CaptionsConfig:
     max_tokens: int = 200
     """Longest answer."""
 
+    @property
+    def is_model(self) -> bool:
+        """Whether a model looks at the clip's frames."""
+        return self.captioner not in ("none", "sidecar")
+
 
 @dataclass(frozen=True)
 class WriteConfig:
@@ -151,6 +156,30 @@ class CurationConfig:
             if not low <= value <= high:
                 nearest = min(max(value, low), high)
                 raise UserError(f"{name} must lie in {low:g} to {high:g}, got {value:g}: use {nearest:g}")
+
+    def check_effect(self) -> None:
+        """Raises UserError for a value that would be another one silently, or that nothing reads. Datasets that are
+        there already are read without this check.
+        """
+        shown, kept = self.captions.num_frames, self.shots.frames_per_clip
+        if self.captions.is_model and shown > kept:
+            raise UserError(
+                f"captions.num_frames must be at most shots.frames_per_clip {kept}, got {shown}: "
+                f"use --captions.num-frames {kept}, or --shots.frames-per-clip {shown}"
+            )
+        for name, read, fix in (
+            (
+                "aesthetics.min_score",
+                self.aesthetics.head,
+                "name an aesthetics.head, or use aesthetics.min_photometric",
+            ),
+            ("dedup.max_cosine", self.dedup.clip_model, "name a dedup.clip_model, or use dedup.max_hash_distance"),
+            ("captions.prompt", self.captions.is_model, "name a captions.captioner that is a model, or leave it out"),
+        ):
+            part, key = name.split(".")
+            value = getattr(getattr(self, part), key)
+            if not read and value != getattr(getattr(CurationConfig(), part), key):
+                raise UserError(f"{name} {value!r} acts on nothing here: {fix}")
 
 
 _RANGES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -96,13 +97,21 @@ class Database:
             yield connection
 
     def retrying(self, action: Callable[[sa.Connection], Value], patience_s: float = 60.0) -> Value:
-        """`action` in a transaction; again after a deadlock, a lock or a lost connection, until patience ends."""
+        """`action` in a transaction; again after a deadlock, a lock or a lost connection, until patience ends.
+
+        Raises UserError where the disk of a ledger in a file is full.
+        """
         deadline, pause_s = time.monotonic() + patience_s, 0.05
         while True:
             try:
                 with self.transaction() as connection:
                     return action(connection)
             except DBAPIError as error:
+                if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                    raise UserError(
+                        f"cannot write the ledger {self.shown}: {first_line(error)}; make room, and the same command "
+                        "goes on"
+                    ) from error
                 if not is_away(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(pause_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from videosyn.curation.pipeline import FINISH, Step, named, switched_on
 from videosyn.curation.results import Result, Summary
 from videosyn.curation.tables import with_captions
 from videosyn.curation.tasks import ALL, Plan, check_order
-from videosyn.curation.work import Work, is_url
+from videosyn.curation.work import Work, is_full, is_url
 
 
 def place_for(dataset: Path, own: str) -> None:
@@ -46,23 +47,37 @@ def absolute(source: str) -> str:
     return source if is_url(source) else os.path.abspath(source)
 
 
-def raise_if_stuck(ledger: Ledger, plan: Plan) -> None:
-    """Raises UserError where a stage over the whole dataset is dead: nothing after it can be done."""
+def raise_if_stuck(ledger: Ledger, plan: Plan, dataset: Path | None = None) -> None:
+    """Raises UserError where a stage over the whole dataset is dead: nothing after it can be done. `dataset`: the
+    folder that the ledger lies in, None: it is a database.
+    """
     whole = {task.stage for task in plan.barriers()}
     for dead in ledger.dead():
         if dead.stage in whole and dead.unit == ALL:
             raise UserError(
                 f"stage {dead.stage} failed {dead.attempts} times: {dead.reason}; mend that, then "
-                "`videosyn curate dead-letters` and the same command again go on from here"
+                f"`{_requeue(ledger, dataset)}` and the same command again go on from here"
             )
 
 
 def finish(ledger: Ledger, dataset: Path, work: Work, codes: Sequence[str] = FINISH) -> None:
     """Writes tables and report from what the ledger holds and what `videosyn caption` has added to the table since;
-    doing it again changes nothing."""
-    result = with_captions(ledger.result(), dataset)
-    for code in codes:
-        named(code)(result, dataset, work)
+    doing it again changes nothing. Raises UserError where a disk is full.
+    """
+    try:
+        result = with_captions(ledger.result(), dataset)
+        for code in codes:
+            named(code)(result, dataset, work)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        why = error.strerror or error
+        raise UserError(f"cannot write {dataset}: {why}; make room, and the same command goes on") from error
+
+
+def _requeue(ledger: Ledger, dataset: Path | None) -> str:
+    place = ("--ledger", ledger.database.shown) if dataset is None else (str(dataset),)
+    return shlex.join(("videosyn", "curate", "dead-letters", *place, "--requeue"))
 
 
 def summary(result: Result, wall_s: float) -> Summary:

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from videosyn.core.errors import UserError
 from videosyn.curation.config import CurationConfig
+from videosyn.curation.own_temporary import OwnTemporary
 from videosyn.curation.pipeline import Step
 from videosyn.curation.tasks import StageInfo
 
@@ -57,6 +58,7 @@ class Child:
     def __init__(self, setup: ChildSetup) -> None:
         self._setup = setup
         self._process: subprocess.Popen[bytes] | None = None
+        self._temporary: OwnTemporary | None = None
         self._replies: queue.Queue[Any] = queue.Queue()
         self._stopped = False
 
@@ -93,6 +95,9 @@ class Child:
                 if pipe is not None:
                     with contextlib.suppress(OSError):  # what was still to be written
                         pipe.close()
+        temporary, self._temporary = self._temporary, None
+        if temporary is not None:
+            temporary.remove()
 
     def stop(self) -> None:
         """Ends the child for good, from any thread: a `run` under way raises ChildLost."""
@@ -130,6 +135,8 @@ class Child:
         setup = self._setup
         environment = {name: str(setup.threads) for name in THREADS} | dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        self._temporary = OwnTemporary()
+        environment["TMPDIR"] = str(self._temporary.path)
         if setup.log is not None:
             setup.log.parent.mkdir(parents=True, exist_ok=True)
         log = open(setup.log or os.devnull, "ab")  # noqa: SIM115

@@ -63,9 +63,11 @@ class Ledger(Readings):
             if row is not None:
                 difference = _difference(row, config, stages) or self._other_sources(connection, paths)
                 if difference:
+                    other = "choose another output folder"
+                    if not self.database.is_sqlite:
+                        other += " and a database of its own, which `createdb NAME` makes"
                     raise UserError(
-                        f"{self.database.shown} holds another dataset: {difference}; go back to that, "
-                        "or choose another output folder and ledger"
+                        f"{self.database.shown} holds another dataset: {difference}; go back to that, or {other}"
                     )
                 if row.work != plan.work and not may_move:
                     raise UserError(
@@ -236,7 +238,8 @@ def _difference(row: sa.Row, config: dict, stages: list[dict]) -> str:
         return f"it was made by another videosyn, ledger format {row.format} instead of {FORMAT}"
     old, new = _leaves(json.loads(row.config)), _leaves(config)
     for key in sorted(set(old) | set(new)):
-        if old.get(key) != new.get(key) and key != "device":
+        free = key == "device" or (key == "write.shards" and new.get(key))  # shards are made at the end
+        if old.get(key) != new.get(key) and not free:
             return f"its {key} is {old.get(key)!r}, now it is {new.get(key)!r}"
     versions = [{stage["name"]: stage["version"] for stage in each} for each in (json.loads(row.stages), stages)]
     for name in [*versions[0], *versions[1]]:

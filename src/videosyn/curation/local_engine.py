@@ -57,7 +57,7 @@ def run_local(
             ledger.begin(plan, [absolute(source) for source in sources])
             ledger.release(everyone=True)
             _Run(ledger, plan, workers or cores(), backoff_s, progress).until_finished()
-            raise_if_stuck(ledger, plan)
+            raise_if_stuck(ledger, plan, dataset)
             finish(ledger, dataset, Work(plan.work), at_end)
             return summary(ledger.result(), time.monotonic() - begin)
         finally:

@@ -69,9 +69,7 @@ class TextReader:
         try:
             import rapidocr
         except ImportError as error:
-            raise UserError(
-                "overlaid text needs rapidocr: pip install 'videosyn[curate]', or leave it out with --text.no-enabled"
-            ) from error
+            raise UserError("overlaid text needs rapidocr: pip install 'videosyn[curate]'") from error
         folder = Path(rapidocr.__file__).parent / "models"
         paths = {part: folder / name for part, name in _MODELS.items()}
         for path in paths.values():

@@ -21,7 +21,7 @@ from videosyn.curation.probe import num_spans, span_bounds
 from videosyn.curation.records import Source
 from videosyn.curation.scan import PER_FRAME, end_s, is_black, kept_file, write_span
 from videosyn.curation.stages import Resources
-from videosyn.curation.work import Work, local_file
+from videosyn.curation.work import Work, source_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,8 +51,8 @@ class Shots:
         return num_spans(source, self.config.shots)
 
     def process_span(self, source: Source, span: int, work: Work) -> None:
-        """Raises UserError where the source is gone, or nothing of a source of one span decodes."""
-        with local_file(source.path) as path:
+        """Raises UserError where the source is gone or changed, or nothing of a source of one span decodes."""
+        with source_file(source) as path:
             self._scan(path, source, span, work)
 
     def _scan(self, path: Path, source: Source, span: int, work: Work) -> None:

@@ -33,16 +33,18 @@ def find_sources(words: Sequence[str], skip: Sequence[str] = ()) -> list[str]:
     Local paths become absolute, so that a worker with another working directory reads the same file. A folder gives
     every file below it, a glob every file that matches; of both, hidden files and files whose name says that they are
     something else (`.txt`, `.json`, `.jpg`, `.mp3`, ...) are left out. A file that is named itself is taken as it is,
-    unless it is the sidecar of another one. Nothing below the folders `skip` is taken. Raises UserError for a word
-    that matches nothing, and where nothing is left.
+    unless it is the sidecar of another one. Nothing below the folders or URLs `skip` is taken, whatever links lead to
+    them. Raises UserError for a word that matches nothing, and where nothing is left.
     """
     if not words:
         raise UserError("sources are needed: videosyn curate FOLDER -o DATASET")
-    skipped = [_absolute(folder).rstrip("/") + "/" for folder in skip]
+    skipped = tuple(_real(folder).rstrip("/") + "/" for folder in skip)
     found: set[str] = set()
     for word in words:
         found.update(_expand(word))
-    kept = sorted(path for path in found if not any(path.startswith(folder) for folder in skipped))
+    parents = {path.rpartition("/")[0] for path in found} if skip else set()
+    inside = {parent for parent in parents if f"{_real(parent)}/".startswith(skipped)}
+    kept = sorted(path for path in found if path.rpartition("/")[0] not in inside)
     kept = _without_sidecars(kept)
     if not kept:
         raise UserError(f"no source found in {', '.join(words)}: give videos, or folders that hold some")
@@ -130,6 +132,17 @@ def _without_sidecars(paths: list[str]) -> list[str]:
 
 def _absolute(path: str) -> str:
     return path if is_url(path) else os.path.abspath(os.path.expanduser(path))
+
+
+def _real(folder: str) -> str:
+    """A folder's or URL's one name, whatever links and spellings lead to it."""
+    if not is_url(folder) or folder.startswith("file://"):
+        return os.path.realpath(os.path.expanduser(folder.removeprefix("file://")))
+    try:
+        filesystem, path = _filesystem(folder)
+    except Exception as error:  # every filesystem has its own
+        raise UserError(f"cannot read {folder}: {' '.join(str(error).split()) or type(error).__name__}") from error
+    return filesystem.unstrip_protocol(path)
 
 
 def _filesystem(url: str) -> tuple[Any, str]:

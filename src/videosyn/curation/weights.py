@@ -1,17 +1,46 @@
-"""Are the weights there that a config names? Asked before the first decode, not when a stage comes to need them.
+"""Are the packages, the device and the weights there that a config needs? Asked before the first decode, not when a
+stage comes to need them.
 
 Next: `local_engine.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from videosyn.core.errors import UserError
 from videosyn.curation.config import CurationConfig
+from videosyn.curation.pipeline import PIPELINE, switched_on
 from videosyn.weights import SHIPPED_CAPTIONERS
 
 _HUB_TIMEOUT_S = 10.0
+
+
+def check_machine(config: CurationConfig, stages: Sequence[str] | None = None) -> None:
+    """Looks for the packages and the device of those of `stages` that are on, of all for None; imports no package.
+
+    Raises UserError for the first that is not here, with the pip line that installs it.
+    """
+    on = {step.name for step in switched_on(PIPELINE, config) if stages is None or step.name in stages}
+    models = []
+    if config.dedup.clip_model and on & {"source_dedup", "dedup"}:
+        models.append("dedup.clip_model")
+    if config.aesthetics.head and "aesthetics" in on:
+        models.append("aesthetics.clip_model")
+    if config.captions.is_model and "captions" in on:
+        models.append("captions.captioner")
+    needs = [(field, "transformers", "curate,caption") for field in models]
+    if "text" in on:
+        needs += [("overlaid text", package, "curate") for package in ("rapidocr", "onnxruntime")]
+    for what, package, extras in needs:
+        if find_spec(package) is None:
+            raise UserError(f"{what} needs {package}, which is not installed: pip install 'videosyn[{extras}]'")
+    if models:
+        from videosyn.core.runtime import pick_device
+
+        pick_device(config.device)
 
 
 def check_weights(config: CurationConfig) -> None:
@@ -27,7 +56,7 @@ def check_weights(config: CurationConfig) -> None:
             raise UserError("aesthetics.head and aesthetics.clip_model need each other: give both, or none")
         named["aesthetics.clip_model"] = config.aesthetics.clip_model
         _check_head(config.aesthetics.head)
-    if config.captions.captioner not in ("none", "sidecar", *SHIPPED_CAPTIONERS):
+    if config.captions.is_model and config.captions.captioner not in SHIPPED_CAPTIONERS:
         named["captions.captioner"] = config.captions.captioner
     for field, model in named.items():
         if model:

@@ -115,8 +115,9 @@ class Work:
 def local_file(path: str) -> Iterator[Path]:
     """A local path with the content of `path`; an fsspec URL is copied to a temporary folder first.
 
-    The last copy stays until another URL is asked for: tasks of one source often come one after the other. Raises
-    UserError where there is nothing, OSError where the copy has no room.
+    The last copy stays until another URL is asked for: tasks of one source often come one after the other. A child's
+    last one goes with its temporary folder. Raises UserError where there is nothing, OSError where the copy has no
+    room.
     """
     if not is_url(path):
         if not Path(path).is_file():
@@ -125,6 +126,18 @@ def local_file(path: str) -> Iterator[Path]:
         return
     folder = _fetched(path)
     yield Path(folder.name, _base_name(path))
+
+
+@contextmanager
+def source_file(source: Source) -> Iterator[Path]:
+    """`local_file` of a probed source. Raises UserError also where it is no longer as long as it was then."""
+    with local_file(source.path) as path:
+        if (size_bytes := path.stat().st_size) != source.size_bytes:
+            raise UserError(
+                f"{source.path} changed since it was first read, {source.size_bytes} bytes then, {size_bytes} now: "
+                "bring the old file back, or curate the new one into another folder"
+            )
+        yield path
 
 
 @lru_cache(maxsize=1)

@@ -29,6 +29,7 @@ from videosyn.curation.ledger import Ledger
 from videosyn.curation.pipeline import PIPELINE, Step, choose
 from videosyn.curation.slots import Slot, SlotConfig, cores, most_at_once
 from videosyn.curation.tasks import Plan, Task
+from videosyn.curation.weights import check_machine
 
 LEASE_S = 60.0
 SWEEP_S = 5.0
@@ -48,9 +49,10 @@ def run_worker(
 ) -> None:
     """Works until the dataset is finished, Ctrl-C or SIGTERM.
 
-    `concurrency`: stage -> child processes; where not given, this machine's cores are shared among the stages, as
-    their memory and GPUs allow. `say` takes lines for the terminal. Raises UserError where broker or ledger cannot be
-    reached, a stage is unknown or cannot start, or this videosyn's stages are other versions than the run's.
+    `concurrency`: stage, or "all" for each -> child processes; where not given, this machine's cores are shared among
+    the stages, as their memory and GPUs allow. `say` takes lines for the terminal. Raises UserError where broker or
+    ledger cannot be reached, a stage is unknown, cannot start or lacks a package, or this videosyn's stages are other
+    versions than the run's.
     """
     check_broker(broker)
     book = Ledger(ledger)
@@ -59,6 +61,7 @@ def run_worker(
             plan = _own_plan(_wait_for_plan(book, say), pipeline)
             names = choose(plan.names(), stages)
             choose(plan.names(), list(concurrency or {}))
+            check_machine(plan.config, names)
             run = _Work(book, plan, Hints(broker, book.dataset_id()), SlotConfig(lease_s, backoff_s))
             readers = [
                 run.reader(broker, name, number) for name, number in _slots(plan, names, concurrency or {}).items()
@@ -199,10 +202,14 @@ def _slots(plan: Plan, names: Sequence[str], concurrency: Mapping[str, int]) -> 
     for name, number in concurrency.items():
         if number < 1:
             raise UserError(f"a stage's concurrency is at least 1, got {name}={number}: leave the stage out instead")
+        if name != "all" and name not in names:
+            raise UserError(
+                f"concurrency {name}={number} is of a stage that is not among --stages {','.join(names)}: "
+                "add it there, or leave it out"
+            )
     share = max(1, cores() // len(names))
-    return {
-        name: concurrency.get(name, min(share, most_at_once(plan.stage(name).resources, cores()))) for name in names
-    }
+    usual = {name: min(share, most_at_once(plan.stage(name).resources, cores())) for name in names}
+    return {name: concurrency.get(name, concurrency.get("all", usual[name])) for name in names}
 
 
 @contextlib.contextmanager

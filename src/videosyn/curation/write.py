@@ -20,7 +20,7 @@ from videosyn.curation.encode import DamagedSpan, encode
 from videosyn.curation.records import Clip, Source
 from videosyn.curation.results import Result
 from videosyn.curation.stages import Resources, rejected
-from videosyn.curation.work import Work, is_url, local_file
+from videosyn.curation.work import Work, is_url, source_file
 
 COPIED_CODECS = ("h264", "hevc", "av1", "vp9")
 """What players of mp4 expect; others are encoded."""
@@ -48,7 +48,7 @@ class Write:
         source = work.source(clip.source)
         name = f"clips/{clip.id}.mp4"
         try:
-            with local_file(source.path) as path, work.new_file(name) as target:
+            with source_file(source) as path, work.new_file(name) as target:
                 copied = self.config.stream_copy and copy_packets(path, source, clip, target)
                 if not copied:
                     encode(path, source, clip, target, self.config.crf, self.config.preset)
