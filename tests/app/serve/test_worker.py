@@ -1,4 +1,4 @@
-"""What a worker makes of the jobs that it claims together: what is said of one, or goes wrong with it, stays its own."""
+"""What a worker makes of the jobs that it claims together: what is said of one, or goes wrong, stays its own."""
 
 import pytest
 
