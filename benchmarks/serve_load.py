@@ -6,7 +6,8 @@ Each client posts a film, polls it every half second until it is finished, fetch
 the queue is full it waits as long as Retry-After says. The model is one of tiny random weights unless one is given. A
 client's own wait is measured, from the request to the last byte. All clients live in one process beside the service's,
 so a client is no more than a connection: what it computes would be taken from the service. On a machine that is busy
-with other work the waits say little; what a request costs the API's process in CPU time still does.
+with other work the waits say little; what a request costs the API's process in CPU time still does. Exits with 1 where
+a job was lost or made twice, or an answer was not as it should be.
 """
 
 from __future__ import annotations
@@ -206,6 +207,8 @@ def main() -> None:
     )
     for each in seen.odd[:5]:
         print(each)
+    if lost or doubled or seen.odd:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 import pytest
 
 from videosyn.core.errors import UserError
-from videosyn.core.shapes import check_num_frames, check_size, latent_shape
+from videosyn.core.shapes import check_left_to_make, check_num_frames, check_size, frames_shared, latent_shape
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,26 @@ def test_latents_are_a_quarter_in_time_plus_the_first_frame_and_an_eighth_in_spa
     assert latent_shape(1, 768, 768) == (1, 96, 96)
     assert latent_shape(17, 512, 256) == (5, 64, 32)
     assert latent_shape(65, 96, 96, time_factor=4, space_factor=16) == (17, 6, 6)
+
+
+def test_a_film_begins_with_as_many_frames_of_a_clip_as_fit_half_of_it():
+    assert [frames_shared(17, clip_frames) for clip_frames in (1, 4, 5, 9, 100)] == [1, 1, 5, 9, 9]
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "has_image", "clip_frames", "has_last", "enough"),
+    [
+        (1, True, 0, False, 5),
+        (1, False, 0, True, 5),
+        (5, True, 0, True, 9),
+        (1, False, 9, False, 5),
+        (9, False, 9, True, 13),
+    ],
+)
+def test_where_nothing_is_left_to_make_it_says_how_many_frames_are_enough(
+    num_frames, has_image, clip_frames, has_last, enough
+):
+    with pytest.raises(UserError) as caught:
+        check_left_to_make(num_frames, has_image, clip_frames, has_last)
+    assert str(caught.value) == f"nothing is left to make of {num_frames} frames: ask for {enough} or more"
+    check_left_to_make(enough, has_image, clip_frames, has_last)

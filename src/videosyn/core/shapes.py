@@ -35,6 +35,27 @@ def latent_shape(
     return 1 + (num_frames - 1) // time_factor, height // space_factor, width // space_factor
 
 
+def frames_shared(num_frames: int, clip_frames: int, time_factor: int = 4) -> int:
+    """How many of a clip's last frames a film that goes on from it begins with: what fits half of it, 1 + 4k."""
+    return 1 + (min(clip_frames, (num_frames + 1) // 2) - 1) // time_factor * time_factor
+
+
+def check_left_to_make(
+    num_frames: int, has_image: bool, clip_frames: int, has_last: bool, time_factor: int = 4
+) -> None:
+    """A UserError where a first picture, or a clip of so many frames (0: none), and a last picture are the film."""
+
+    def left(count: int) -> int:
+        begun = frames_shared(count, clip_frames, time_factor) if clip_frames else int(has_image)
+        return 1 + (count - 1) // time_factor - (begun + time_factor - 1) // time_factor - has_last
+
+    if left(num_frames) < 1:
+        enough = num_frames
+        while left(enough) < 1:
+            enough += time_factor
+        raise UserError(f"nothing is left to make of {num_frames} frames: ask for {enough} or more")
+
+
 def _nearest(value: int, step: int, first: int) -> str:
     """The members of first, first + step, ... just below and above `value`, as words."""
     if value < first:

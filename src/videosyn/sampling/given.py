@@ -15,6 +15,7 @@ from einops import rearrange
 from torch import Tensor
 
 from videosyn.core.errors import UserError
+from videosyn.core.shapes import check_left_to_make, frames_shared
 from videosyn.vidvae.model import VidVAE
 from videosyn.vidvae.tiles import Tiling, encode_tiled
 
@@ -64,6 +65,8 @@ def given_frames(
     for name, picture, ndim in (("image", image, 3), ("extend", extend, 4), ("last_image", last_image, 3)):
         if picture is not None:
             _check(name, picture, ndim, height, width)
+    num_clip = 0 if extend is None else len(extend)
+    check_left_to_make(num_frames, image is not None, num_clip, last_image is not None, vae.time_factor)
     num_latents = 1 + (num_frames - 1) // vae.time_factor
     parameter = next(vae.parameters())
     grid = (height // vae.space_factor, width // vae.space_factor)
@@ -72,9 +75,7 @@ def given_frames(
     )
     mask = torch.zeros(1, num_latents, dtype=torch.bool, device=parameter.device)
     encode = vae.encode if tiling is None else partial(encode_tiled, vae, tiling=tiling)
-    num_shared = 0
-    if extend is not None:
-        num_shared = 1 + (min(len(extend), (num_frames + 1) // 2) - 1) // vae.time_factor * vae.time_factor
+    num_shared = frames_shared(num_frames, num_clip, vae.time_factor) if extend is not None else 0
     beginning = image[None] if image is not None else extend[-num_shared:] if extend is not None else None
     if beginning is not None:
         first = encode(to_video(beginning).to(parameter))
@@ -82,10 +83,6 @@ def given_frames(
     if last_image is not None:
         still = np.broadcast_to(last_image, (1 + vae.time_factor, *last_image.shape))
         latents[:, :, -1:], mask[:, -1] = encode(to_video(still).to(parameter))[:, :, -1:], True
-    if mask.all():
-        raise UserError(
-            f"nothing is left to make of {num_frames} frames: ask for {num_frames + vae.time_factor} or more"
-        )
     return Given(latents, mask, extend, num_shared)
 
 

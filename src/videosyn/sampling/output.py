@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import ParamSpec
 
@@ -25,6 +25,14 @@ class VideoOutput:
     """The seed of each film: alone with it, the prompt gives that film again."""
     notes: tuple[str, ...] = ()
     """What was done otherwise than asked or usual, for the user to read."""
+    notes_by_prompt: Mapping[str, str] = field(default_factory=dict)
+    """Prompt -> the one of `notes` that concerns its films alone."""
+
+    def notes_of(self, index: int) -> tuple[str, ...]:
+        """The notes on one film: those that concern all, and its prompt's own."""
+        own = self.notes_by_prompt.get(self.prompts[index])
+        others = set(self.notes_by_prompt.values()) - {own}
+        return tuple(note for note in self.notes if note not in others)
 
 
 def together(batches: Callable[P, Iterator[VideoOutput]]) -> Callable[P, VideoOutput]:
@@ -39,6 +47,7 @@ def together(batches: Callable[P, Iterator[VideoOutput]]) -> Callable[P, VideoOu
             [prompt for each in made for prompt in each.prompts],
             [seed for each in made for seed in each.seeds],
             tuple(dict.fromkeys(note for each in made for note in each.notes)),
+            {prompt: note for each in made for prompt, note in each.notes_by_prompt.items()},
         )
 
     return call

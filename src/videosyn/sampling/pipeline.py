@@ -172,7 +172,8 @@ class VideoSynPipeline:
         batch = how.videos_at_once
         starts = range(0, len(prompts), batch)
         report = _Progress(progress, len(starts) * (asked.num_steps + 1))
-        notes = (*cut, *filter(None, [how.note(asked)]))
+        notes = (*cut.values(), *filter(None, [how.note(asked)]))
+        own_notes = {each: note for each, note in cut.items() if each != negative_prompt}
         for start in starts:
             some, some_seeds = prompts[start : start + batch], seeds[start : start + batch]
             with no_memory_means_user_error(self, asked, cached):
@@ -222,7 +223,7 @@ class VideoSynPipeline:
                 frames = self._frames(latents.to(self.dtype), how)  # (B, T, H, W, 3)
                 frames = frames if given is None else given.finished(frames)
             report.step()
-            yield VideoOutput(frames, asked.fps, some, some_seeds, notes)
+            yield VideoOutput(frames, asked.fps, some, some_seeds, notes, own_notes)
 
     __call__ = together(batches)
 

@@ -34,18 +34,22 @@ class TextEncoder(Protocol):
 class CutPrompt(UserWarning):
     """An encoder does not read all of a prompt. The message is one line that says what is ignored."""
 
+    def __init__(self, line: str, prompt: str) -> None:
+        super().__init__(line)
+        self.prompt = prompt
+
 
 @contextmanager
-def cut_prompts() -> Iterator[list[str]]:
-    """Within the block such warnings are not shown but collected."""
-    found: list[str] = []
+def cut_prompts() -> Iterator[dict[str, str]]:
+    """Within the block such warnings are not shown but collected: prompt -> what is ignored of it."""
+    found: dict[str, str] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("always", CutPrompt)
         show = warnings.showwarning
 
         def keep(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if issubclass(category, CutPrompt):
-                found.append(str(message))
+            if isinstance(message, CutPrompt):
+                found[message.prompt] = str(message)
             else:
                 show(message, category, *where, **more)
 

@@ -107,11 +107,11 @@ class T5TextEncoder:
     def encode(self, prompts: Sequence[str], max_tokens: int | None = None) -> TextFeatures:
         """B prompts -> features (B, L, E), L the longest prompt's tokens, at most `max_tokens`. No gradient."""
         limit = max_tokens or self.max_tokens
-        for ids in self.tokenizer(list(prompts), verbose=False).input_ids:
+        for prompt, ids in zip(prompts, self.tokenizer(list(prompts), verbose=False).input_ids):
             if len(ids) > limit:
                 lost = self.tokenizer.decode(ids[limit - 1 :], skip_special_tokens=True)
                 line = f"prompt has {len(ids)} tokens, the model reads {limit}: {lost!r} is ignored"
-                warnings.warn(line, CutPrompt, stacklevel=2)
+                warnings.warn(CutPrompt(line, prompt), stacklevel=2)
         batch = self.tokenizer(list(prompts), padding=True, truncation=True, max_length=limit, return_tensors="pt")
         batch = batch.to(self.model.device)
         hidden = self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state

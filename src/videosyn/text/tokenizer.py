@@ -93,7 +93,7 @@ class WordTokenizer:
                 start, _ = encoding.offsets[words.index(words[max_tokens - 1])]
                 lost = prompt[start:].rstrip()
                 line = f"prompt has {len(ids) + 1} tokens, the model reads {max_tokens}: {lost!r} is ignored"
-                warnings.warn(line, CutPrompt, stacklevel=2)
+                warnings.warn(CutPrompt(line, prompt), stacklevel=2)
             sequences.append([*ids[: max_tokens - 1], self.end_id])
         return sequences
 

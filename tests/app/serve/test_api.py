@@ -179,6 +179,33 @@ def test_what_cannot_be_made_is_refused_at_once_with_the_rule(served, request_, 
     assert said in problem(served.ask("POST", "/v1/videos", request_), 422)
 
 
+def test_words_that_the_model_never_learned_are_named(served):
+    video = served.finished(served.make(prompt="a red zebra bounces", negative_prompt="the moon")["id"])
+    assert video["notes"] == ["words this model never learned: zebra, moon"]
+
+
+def test_what_is_given_is_checked_before_a_film_is_accepted(serve, tmp_path):
+    service = serve("--no-studio", "--limits.frames", "17")
+    picture = upload(service, png(32, 32))["id"]
+    write_video(tmp_path / "clip.mp4", np.zeros((13, 32, 32, 3), np.uint8), 8.0)
+    clip = upload(service, (tmp_path / "clip.mp4").read_bytes(), "video/mp4")["id"]
+    for asked, said in (
+        ({"image": picture, "num_frames": 1}, "nothing is left to make of 1 frames: ask for 5 or more"),
+        ({"extend": clip, "num_frames": 1}, "nothing is left to make of 1 frames: ask for 5 or more"),
+        ({"image": picture, "last_image": picture, "num_frames": 5}, "ask for 9 or more"),
+        (
+            {"extend": clip, "num_frames": 17},
+            "a clip and what follows must be at most 17 frames of 32x32 here, got 13 and 8 at 8 a second: cut the clip",
+        ),
+        ({"extend": clip, "num_frames": 5, "fps": 24}, "got 39 and 4 at 24 a second"),
+    ):
+        assert said in problem(service.ask("POST", "/v1/videos", {"prompt": PROMPT, **asked}), 422)
+    longest = service.finished(service.make(extend=clip, num_frames=5)["id"])
+    assert longest["film"]["num_frames"] == 17
+    again = {"prompt": PROMPT, "extend": longest["id"], "num_frames": 5}
+    assert "got 17 and 4" in problem(service.ask("POST", "/v1/videos", again), 422)
+
+
 def test_errors_are_problems_whatever_went_wrong(served):
     ask = served.ask
     problem(ask("GET", f"/v1/videos/{NO_ID}"), 404, "no-video")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from videosyn.app.serve.decoding import Content, Fitting, decode
+from videosyn.app.serve.decoding import Content, Fitting, Still, decode
 from videosyn.app.serve.options import Limits
 from videosyn.core.errors import UserError
 from videosyn.core.video_file import write_video
@@ -143,3 +143,22 @@ def test_the_decoder_knows_no_secrets(film, monkeypatch, tmp_path):
         read(film)
     assert "PATH" in seen.read_text()
     assert "secret" not in seen.read_text()
+
+
+@pytest.mark.parametrize("error", [MemoryError, ValueError("a rate of 0")])
+def test_a_still_that_cannot_be_made_leaves_the_others(film, tmp_path, monkeypatch, error):
+    from videosyn.app.serve import decoding
+
+    upright, calls = decoding._upright, []
+
+    def fail_once(frame):
+        calls.append(frame)
+        if len(calls) == 1:
+            raise error
+        return upright(frame)
+
+    monkeypatch.setattr(decoding, "_upright", fail_once)
+    for name in ("one.jpg", "two.jpg"):
+        decoding._write_still(Still(str(film), 0.5, str(tmp_path / name)), 16, LIMITS)
+    assert not (tmp_path / "one.jpg").exists()
+    assert Image.open(tmp_path / "two.jpg").size == (16, 11)

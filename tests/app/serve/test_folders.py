@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from videosyn.app.serve.folders import Folders
+from videosyn.core.errors import UserError
 
 
 def test_sweeping_removes_what_is_left_over_and_nothing_that_is_not_the_services(tmp_path: Path):
@@ -57,3 +58,9 @@ def test_the_studio_takes_no_upload_when_gradio_keeps_too_much(tmp_path: Path):
 
     assert status(8) == 507
     assert status(9) == 503  # Gradio is not there yet
+
+
+def test_a_lock_that_cannot_be_written_is_a_user_error(tmp_path: Path):
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(UserError, match=r"^cannot keep jobs in .*: Is a directory: choose another --data$"):
+        Folders(tmp_path).lock()

@@ -2,8 +2,11 @@
 
 import asyncio
 import importlib.util
+import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +22,29 @@ def serve_load():
     sys.modules["serve_load"] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.parametrize(
+    ("lost", "odd", "fails"), [((0, 0), [], False), ((1, 0), [], True), ((0, 1), [], True), ((0, 0), ["?"], True)]
+)
+def test_the_benchmark_fails_where_a_job_was_lost_made_twice_or_odd(
+    serve_load, monkeypatch, tmp_path, lost, odd, fails
+):
+    async def load(*_):
+        return serve_load.Seen(odd=odd)
+
+    service = SimpleNamespace(
+        stderr=SimpleNamespace(readline=lambda: "API http://127.0.0.1:1/v1/"),
+        pid=os.getpid(),
+        terminate=lambda: None,
+        wait=lambda: None,
+    )
+    monkeypatch.setattr(sys, "argv", ["serve_load.py", "--model", str(tmp_path)])
+    monkeypatch.setattr(serve_load, "load", load)
+    monkeypatch.setattr(serve_load, "lost_and_doubled", lambda *_: lost)
+    monkeypatch.setattr(serve_load.subprocess, "Popen", lambda *_, **__: service)
+    with pytest.raises(SystemExit, match=r"^1$") if fails else nullcontext():
+        serve_load.main()
 
 
 @pytest.mark.slow

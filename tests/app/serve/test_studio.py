@@ -59,9 +59,10 @@ def dataset(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def service(serving, tiny_folder, dataset, tmp_path_factory):
+def service(serving, tiny_folder, slow_folder, dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("studio") / "data"
-    started = serving(folder, "--models", f"tiny={tiny_folder}", "--datasets", str(dataset))
+    models = (f"tiny={tiny_folder}", f"slow={slow_folder}")
+    started = serving(folder, "--models", *models, "--datasets", str(dataset))
     yield started
     started.stop()
 
@@ -109,6 +110,15 @@ def generate(page, prompt=PROMPT):
     return page.locator("#film video").get_attribute("src")
 
 
+def set_numbers(page, *numbers):
+    """Opens the settings and types (the beginning of a slider's label, its value)."""
+    page.get_by_text("Settings").click()
+    for name, value in numbers:
+        box = page.get_by_label(re.compile(f"number input for {name}(,|:|$)"))
+        box.fill(value)
+        box.press("Tab")
+
+
 def settled_seed(page, film):
     """The number in the seed's box once it is the film's own."""
     page.wait_for_function(
@@ -151,6 +161,13 @@ def test_a_seed_is_kept_and_gives_the_same_film_and_another_seed_another(page, s
 def test_history_shows_films_of_before_and_gives_their_settings_back(page, service):
     page.uncheck("#draw input")
     page.fill("#seed input", "4321")
+    page.get_by_text("Settings").click()
+    page.click("#model input")
+    page.get_by_role("option", name="slow").click()
+    steps = "input[aria-label^='number input for Steps']"
+    page.wait_for_function("name => document.querySelector(name).value === '100'", arg=steps)
+    page.fill(steps, "3")
+    page.press(steps, "Tab")
     address = generate(page, "a blue cube spins in the desert")
     page.reload()
     page.wait_for_selector("#gallery img")
@@ -158,6 +175,8 @@ def test_history_shows_films_of_before_and_gives_their_settings_back(page, servi
     page.wait_for_selector(f"#film video[src='{address}']")
     page.wait_for_function("() => document.querySelector('#seed input').value === '4321'")
     assert page.input_value("#prompt textarea") == "a blue cube spins in the desert"
+    page.get_by_text("Settings").click()
+    assert (page.input_value("#model input"), page.input_value(steps)) == ("slow", "3")
 
 
 def test_a_film_begins_with_a_picture_and_another_goes_on_from_it(page, service, tmp_path):
@@ -174,6 +193,7 @@ def test_a_film_begins_with_a_picture_and_another_goes_on_from_it(page, service,
     page.wait_for_selector("#gallery img")
     page.locator("#gallery button.thumbnail-lg, #gallery button.thumbnail-item").first.click()
     page.wait_for_selector(f"#film video[src='{address}']")
+    page.wait_for_selector("#going-on >> text=It began with a picture: choose it again.")
     page.wait_for_selector("#extend:not([disabled])")
     page.click("#extend")
     page.wait_for_selector("#going-on >> text=The next film goes on from this one")
@@ -188,11 +208,7 @@ def test_an_example_is_one_click_away(page):
 
 
 def test_a_film_on_its_way_is_shown_with_its_progress_until_it_is_cancelled(page, service):
-    page.get_by_text("Settings").click()
-    for name, value in (("Frames", "33"), ("Height", "192"), ("Width", "192"), ("Steps", "100")):
-        box = page.get_by_label(re.compile(f"number input for {name}(,|:|$)"))
-        box.fill(value)
-        box.press("Tab")
+    set_numbers(page, ("Frames", "33"), ("Height", "192"), ("Width", "192"), ("Steps", "100"))
     page.fill("#prompt textarea", PROMPT)
     page.click("#generate")
     page.wait_for_function(
@@ -207,6 +223,22 @@ def test_a_film_on_its_way_is_shown_with_its_progress_until_it_is_cancelled(page
     page.wait_for_selector("#film >> text=Cancelled.")
     assert service.get(video["id"])["state"] == "cancelled"
     assert generate(page)  # and the next is made, as another test found the page
+
+
+def test_cancel_ends_the_film_under_way_whichever_is_looked_at(page, service):
+    old = generate(page).split("/")[3]
+    page.wait_for_selector("#cancel[disabled]")
+    set_numbers(page, ("Frames", "33"), ("Height", "192"), ("Width", "192"), ("Steps", "100"))
+    page.click("#generate")
+    page.wait_for_selector("#film progress")
+    page.wait_for_selector("#cancel:not([disabled])")
+    new = service.ask("GET", "/v1/videos?limit=1")[2]["videos"][0]["id"]
+    page.locator("#gallery button.thumbnail-lg, #gallery button.thumbnail-item").first.click()
+    page.wait_for_function("() => document.querySelector('#draw input').checked === false")  # it was opened
+    page.click("#cancel")
+    assert service.finished(new)["state"] == "cancelled"
+    assert service.get(old)["state"] == "succeeded"
+    page.wait_for_selector("#cancel[disabled]")
 
 
 def test_what_is_refused_is_said_on_the_page(page):

@@ -236,11 +236,11 @@ def _write_still(still: Still, longest_px: int, limits: Limits) -> None:
             if found is None:
                 return
             picture = _upright(found)
-    except (av.error.FFmpegError, OSError, IndexError, OverflowError, TypeError, UserError):
-        return
-    picture.thumbnail((longest_px, longest_px))
-    with atomic_file(still.target) as hidden:
-        picture.save(hidden, "JPEG", quality=80)
+        picture.thumbnail((longest_px, longest_px))
+        with atomic_file(still.target) as hidden:
+            picture.save(hidden, "JPEG", quality=80)
+    except (av.error.FFmpegError, OSError, IndexError, OverflowError, TypeError, ValueError, MemoryError):
+        return  # the next one may do better
 
 
 def _upright(frame: Any) -> Any:

@@ -73,11 +73,14 @@ class Folders:
             for name in ("films", "previews", "uploads", "scratch", "thumbnails"):
                 (self.root / name).mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
-            raise UserError(f"cannot keep jobs in {self.root}: {error.strerror}: choose another --data") from error
+            raise self._no_place(error) from error
 
     def lock(self) -> IO[str]:
         """Held for as long as the returned file is open. A UserError where another service holds it."""
-        file = (self.root / "lock").open("w", encoding="ascii")
+        try:
+            file = (self.root / "lock").open("w", encoding="ascii")
+        except OSError as error:
+            raise self._no_place(error) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -86,6 +89,9 @@ class Folders:
         file.write(f"{os.getpid()}\n")
         file.flush()
         return file
+
+    def _no_place(self, error: OSError) -> UserError:
+        return UserError(f"cannot keep jobs in {self.root}: {error.strerror}: choose another --data")
 
     def sweep(self, films: set[str], uploads: set[str]) -> None:
         """Removes what is half done, what belongs to no job in `films` and to none of `uploads`, and what Gradio kept;

@@ -10,7 +10,7 @@ from typing import Any
 from videosyn.app.serve.options import Limits
 from videosyn.core import config as config_io
 from videosyn.core.errors import UserError
-from videosyn.core.shapes import check_num_frames, check_size
+from videosyn.core.shapes import check_left_to_make, check_num_frames, check_size, frames_shared
 from videosyn.sampling.families import family_in
 from videosyn.sampling.model_index import Defaults, ModelIndex, find_model, is_foreign
 
@@ -81,6 +81,27 @@ class ServedModel:
         if settings.num_steps > limits.steps:
             raise UserError(f"num_steps must be at most {limits.steps} here, got {settings.num_steps}")
         return settings
+
+    def check_given(
+        self, film: Defaults, has_image: bool, clip: tuple[int, float] | None, has_last: bool, limits: Limits
+    ) -> None:
+        """What a film begins and ends with. clip: its frames, and how many of them a second (0: as the film's).
+
+        Raises UserError where nothing is left to make, and where the clip and what follows are beyond the limits.
+        """
+        num_clip, clip_fps = clip or (0, 0.0)
+        if clip is not None and clip_fps > 0:
+            num_clip = max(1, round(num_clip * film.fps / clip_fps))
+        check_left_to_make(film.num_frames, has_image, num_clip, has_last, self.time_factor)
+        if clip is None:
+            return
+        num_new = film.num_frames - frames_shared(film.num_frames, num_clip, self.time_factor)
+        most = min(limits.frames, limits.film_pixels // (film.height * film.width))
+        if num_clip + num_new > most:
+            raise UserError(
+                f"a clip and what follows must be at most {most} frames of {film.height}x{film.width} here, "
+                f"got {num_clip} and {num_new} at {film.fps:g} a second: cut the clip, or ask for fewer frames"
+            )
 
     def within(self, limits: Limits) -> ServedModel:
         """The same, once its own defaults are known to lie within the limits. Raises UserError where they do not."""

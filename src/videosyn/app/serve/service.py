@@ -130,9 +130,12 @@ class Service:
             raise ApiProblem(422, "invalid", f"the model {name} takes no pictures or clips")
         if asked.image is not None and asked.extend is not None:
             raise ApiProblem(422, "invalid", "image and extend both say how a film begins: give one of them")
-        for field, source in given.items():
-            if source is not None:
-                self._check_source(field, source)
+        found = {field: self._source(field, source) for field, source in given.items() if source is not None}
+        has_image, clip, has_last = asked.image is not None, found.get("extend"), asked.last_image is not None
+        try:
+            model.check_given(settings, has_image, clip, has_last, limits)
+        except UserError as error:
+            raise ApiProblem(422, "invalid", str(error)) from None
         return {
             "model": name,
             "prompt": asked.prompt.strip(),
@@ -142,17 +145,19 @@ class Service:
             **given,
         }, sources
 
-    def _check_source(self, field: str, source: str) -> None:
+    def _source(self, field: str, source: str) -> tuple[int, float]:
+        """Frames and rate of what a request names. Raises ApiProblem where that is not here, or of another kind."""
         wanted = "clip" if field == "extend" else "picture"
         upload = self.store.upload(source)
         if upload is not None and upload.kind == wanted:
-            return
+            return upload.num_frames, upload.fps
         if upload is not None:
             raise ApiProblem(422, "invalid", f"{field} must be a {wanted}, but {source} is a {upload.kind}")
         job = self.store.get(source) if field == "extend" else None
-        if job is None or job.state != "succeeded":
+        if job is None or job.state != "succeeded" or job.film is None:
             what = "uploaded clip or finished film" if field == "extend" else "uploaded picture"
             raise ApiProblem(422, "invalid", f"{field}: there is no {what} {source}: upload it first")
+        return job.film["num_frames"], job.film["fps"]
 
     def retry_after_s(self) -> int:
         """Whole seconds after which a place in the queue is likely free."""

@@ -31,6 +31,8 @@ class Uploads:
         self._service = service
         self._decoders = asyncio.Semaphore(AT_ONCE)
         self._present = 0
+        self._taken: dict[tuple[Path, int], str] = {}
+        """File and time of its last change -> the upload that it became."""
 
     @property
     def most_bytes(self) -> int:
@@ -58,16 +60,25 @@ class Uploads:
             path.unlink(missing_ok=True)
 
     async def take(self, path: Path) -> Upload:
-        """The same for a file that another part of this service received."""
+        """The same for a file that another part of this service received; given again, it is the upload of before."""
         upload_id = new_id()
         copy = self._service.folders.scratch / upload_id
-        if path.stat().st_size > self._service.upload_bytes:
-            raise self._too_large()
         try:
+            about = path.stat()
+            key = (path, about.st_mtime_ns)
+            if (upload := self._service.store.upload(self._taken.get(key, ""))) is not None:
+                return upload
+            if about.st_size > self._service.upload_bytes:
+                raise self._too_large()
             copy.write_bytes(path.read_bytes())
-            return await self._keep(upload_id, copy)
+            upload = await self._keep(upload_id, copy)
+        except FileNotFoundError:
+            raise ApiProblem(422, "gone", "the file is not here any more: upload it again") from None
         finally:
             copy.unlink(missing_ok=True)
+        stored = self._service.store.upload_ids()
+        self._taken = {each: taken for each, taken in self._taken.items() if taken in stored} | {key: upload.id}
+        return upload
 
     async def _store(self, chunks: AsyncIterator[bytes], path: Path) -> None:
         size = 0

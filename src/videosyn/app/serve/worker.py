@@ -121,29 +121,38 @@ class Worker:
         jobs = self._store.claim(self._setup.lease, self._setup.batch, self._setup.workers)
         if not jobs:
             return False
-        begin = time.perf_counter()
         try:
-            output = self._films(jobs)
-            busy_s = (time.perf_counter() - begin) / len(jobs)
-            wanted = self._store.wanted(self._setup.lease, [job.id for job in jobs])
-            for index, job in enumerate(jobs):
-                if job.id in wanted:
-                    self._finish(job, output, index, busy_s)
-        except Unwanted:
-            _log.info("cancelled: %s", ", ".join(job.id for job in jobs))
-        except UserError as error:
-            self._fail(jobs, str(error))
-        except Exception as error:
-            _log.exception("jobs failed: %s", ", ".join(job.id for job in jobs))
-            self._fail(jobs, f"the model failed ({type(error).__name__}): the service's log says more")
+            self._make(jobs)
         finally:
             for job in jobs:
                 self._folders.preview(job.id).unlink(missing_ok=True)
         return True
 
-    def _fail(self, jobs: Sequence[Job], why: str) -> None:
-        for job in jobs:
-            self._store.fail(self._setup.lease, job.id, why)
+    def _make(self, jobs: Sequence[Job]) -> None:
+        """Films that cannot be made together are made one by one: whichever is to blame, the others are not."""
+        begin, output, why = time.perf_counter(), None, ""
+        try:
+            output = self._films(jobs)
+        except Unwanted:
+            _log.info("cancelled: %s", ", ".join(job.id for job in jobs))
+            return
+        except Exception as error:
+            why = _said(error, jobs)
+        if output is None and (len(jobs) == 1 or self._open is None):
+            for job in jobs:
+                self._store.fail(self._setup.lease, job.id, why)
+            return
+        busy_s = (time.perf_counter() - begin) / len(jobs)
+        for index, job in enumerate(jobs):
+            if not self._store.wanted(self._setup.lease, [job.id]):
+                continue
+            if output is None:
+                self._make([job])
+                continue
+            try:
+                self._finish(job, output, index, busy_s)
+            except Exception as error:
+                self._store.fail(self._setup.lease, job.id, _said(error, [job]))
 
     def _films(self, jobs: Sequence[Job]) -> VideoOutput:
         """One call of the pipeline for all: they differ in prompt and seed alone."""
@@ -152,30 +161,15 @@ class Worker:
         first = jobs[0].request
         pipeline = self.open(first["model"])
         watch = _Watch(self._store, self._setup.lease, [job.id for job in jobs], self._folders)
-        settings = {name: first[name] for name in SETTINGS}
-        prompts, seeds = [job.request["prompt"] for job in jobs], [job.request["seed"] for job in jobs]
+        prompts = [job.request["prompt"] for job in jobs]
+        settings: dict[str, Any] = {name: first[name] for name in (*SETTINGS, "negative_prompt")}
+        settings |= {"seed": [job.request["seed"] for job in jobs]}
+        settings |= {"progress": watch.progress, "preview": watch.preview}
         if isinstance(pipeline, VideoSynPipeline):
-            return pipeline(
-                prompts,
-                **settings,
-                negative_prompt=first["negative_prompt"],
-                seed=seeds,
-                progress=watch.progress,
-                preview=watch.preview,
-                image=self._given(first, "image"),
-                extend=self._given(first, "extend"),
-                last_image=self._given(first, "last_image"),
-            )
+            given = {name: self._given(first, name) for name in ("image", "extend", "last_image")}
+            return pipeline(prompts, **settings, **given)
         del settings["sampler"]  # it has its own
-        output = pipeline(
-            prompts,
-            **settings,
-            negative_prompt=first["negative_prompt"],
-            seed=seeds,
-            progress=watch.progress,
-            preview=watch.preview,
-            batch=len(jobs),
-        )
+        output = pipeline(prompts, **settings, batch=len(jobs))
         return replace(output, notes=(*output.notes, *watch.notes))
 
     def _given(self, request: dict[str, Any], name: str) -> np.ndarray | None:
@@ -213,9 +207,25 @@ class Worker:
             _write_picture(self._folders.poster(job.id), frames[len(frames) // 2])
             num_bytes = ready.stat().st_size + self._folders.poster(job.id).stat().st_size
             place = lambda: os.replace(ready, self._folders.film(job.id))  # noqa: E731
-            self._store.succeed(self._setup.lease, job.id, film, num_bytes, busy_s, output.notes, place)
+            notes = (*self._unknown_words(job), *output.notes_of(index))
+            self._store.succeed(self._setup.lease, job.id, film, num_bytes, busy_s, notes, place)
         finally:
             ready.unlink(missing_ok=True)
+
+    def _unknown_words(self, job: Job) -> list[str]:
+        """The note on words that the model never learned, where there are some."""
+        if self._open is None:
+            return []
+        unknown = self._open[1].unknown_words([job.request["prompt"], job.request["negative_prompt"] or ""])
+        return [f"words this model never learned: {', '.join(unknown)}"] if unknown else []
+
+
+def _said(error: Exception, jobs: Sequence[Job]) -> str:
+    """What the clients are told of it, one line."""
+    if isinstance(error, UserError):
+        return str(error)
+    _log.error("jobs failed: %s", ", ".join(job.id for job in jobs), exc_info=error)
+    return f"the model failed ({type(error).__name__}): the service's log says more"
 
 
 class _Watch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from html import escape
 from typing import Any
 from urllib.parse import quote
@@ -45,7 +46,7 @@ def curate_page(datasets: Datasets) -> None:
         reasons = gr.HTML("", elem_id="reasons")
 
     async def shown(number: int | None, *choice: Any) -> str:
-        found = _open(datasets, number)
+        found = await _open(datasets, number)
         if isinstance(found, str):
             return found
         which_, stage_, score_, least_, most_, words_, page_ = choice
@@ -53,7 +54,8 @@ def curate_page(datasets: Datasets) -> None:
             low, high = (float(bound) if bound and bound.strip() else None for bound in (least_, most_))
         except ValueError:
             return NONE.format("From and To must be numbers, or empty for no bound.")
-        rows = found.chosen(which_, score_, low, high, "" if stage_ == ANY else stage_, words_ or "")
+        stage_ = "" if stage_ == ANY else stage_
+        rows = await asyncio.to_thread(found.chosen, which_, score_, low, high, stage_, words_ or "")
         begin = A_PAGE * (max(1, int(page_ or 1)) - 1)
         some = rows[begin : begin + A_PAGE]
         await datasets.make_thumbnails(found, some)
@@ -72,13 +74,14 @@ def curate_page(datasets: Datasets) -> None:
         return await shown(number, which_, stage_, *rest, 1), 1, which_
 
     async def opened(number: int | None) -> list[Any]:
-        found = _open(datasets, number)
+        found = await _open(datasets, number)
         if isinstance(found, str):
             return [gr.skip(), gr.skip(), found, "", "", 1, "kept", "", "", ""]
         html = await shown(number, "kept", ANY, DURATION, "", "", "", 1)
         scores = gr.Dropdown(found.scores, value=DURATION)
+        drawn, why = await asyncio.to_thread(lambda: (_charts(found), _reasons(found)))
         stages = gr.Dropdown([ANY, *found.reasons], value=ANY)
-        return [scores, stages, html, _charts(found), _reasons(found), 1, "kept", "", "", ""]
+        return [scores, stages, html, drawn, why, 1, "kept", "", "", ""]
 
     choice = [dataset, which, stage, score, least, most, words, page]
     changed = [score, stage, clips, charts, reasons, page, which, least, most, words]
@@ -96,10 +99,10 @@ def curate_page(datasets: Datasets) -> None:
     page.input(shown, choice, [clips], show_progress="minimal", api_visibility="private")
 
 
-def _open(datasets: Datasets, number: int | None) -> Dataset | str:
+async def _open(datasets: Datasets, number: int | None) -> Dataset | str:
     """The dataset, or HTML that says why it is not there."""
     try:
-        found = datasets.get(number) if number is not None else None
+        found = await datasets.get(number) if number is not None else None
     except UserError as error:
         return NONE.format(escape(str(error)))
     return found if found is not None else NONE.format("Open a dataset.")

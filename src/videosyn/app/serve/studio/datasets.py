@@ -20,6 +20,7 @@ from videosyn.app.serve.options import Limits
 from videosyn.core.errors import UserError
 
 DURATION = "duration_s"
+TABLES = ("metadata.parquet", "rejected.parquet")
 _NO_SCORES = {"start_s", "end_s", "fps"}
 _CLIP_NAME = re.compile(r"clips/[\w-]+\.mp4")
 THUMBNAIL_PX = 320
@@ -56,7 +57,7 @@ class Dataset:
         self.rows: list[ClipRow] = []
         self.scores = [DURATION]
         """Names of the figures that clips can be chosen by."""
-        for table in ("metadata.parquet", "rejected.parquet"):
+        for table in TABLES:
             if (self.folder / table).is_file():
                 self._read(self.folder / table)
         self._by_id = {row.id: row for row in self.rows}
@@ -127,11 +128,12 @@ class Dataset:
 
 
 class Datasets:
-    """All of them, each read when first opened, and thumbnails of their clips."""
+    """All of them, each read when first opened and when its tables changed, and thumbnails of their clips."""
 
     def __init__(self, folders: Sequence[Path], files: Folders, limits: Limits) -> None:
         self._folders, self._files, self._limits = list(folders), files, limits
-        self._open: dict[int, Dataset] = {}
+        self._open: dict[int, tuple[list[tuple[int, int]], Dataset]] = {}
+        self._reading = asyncio.Lock()
         self._decoding = asyncio.Lock()
 
     @property
@@ -139,13 +141,16 @@ class Datasets:
         """(name, number) of each."""
         return [(folder.resolve().name, number) for number, folder in enumerate(self._folders)]
 
-    def get(self, number: int) -> Dataset | None:
-        """Raises UserError where its tables cannot be read."""
+    async def get(self, number: int) -> Dataset | None:
+        """Raises UserError where its tables cannot be read, which happens in a thread: large ones take seconds."""
         if not 0 <= number < len(self._folders):
             return None
-        if number not in self._open:
-            self._open[number] = Dataset(self._folders[number])
-        return self._open[number]
+        stamp = _stamp(self._folders[number])
+        if number not in self._open or self._open[number][0] != stamp:
+            async with self._reading:
+                if number not in self._open or self._open[number][0] != stamp:  # not while this one waited
+                    self._open[number] = stamp, await asyncio.to_thread(Dataset, self._folders[number])
+        return self._open[number][1]
 
     def thumbnail(self, dataset: Dataset, row: ClipRow) -> Path:
         """Where its thumbnail is, once `make_thumbnails` made it."""
@@ -162,3 +167,9 @@ class Datasets:
         if wanted:
             async with self._decoding:
                 await stills(wanted, THUMBNAIL_PX, self._limits)
+
+
+def _stamp(folder: Path) -> list[tuple[int, int]]:
+    """What changes when a table is written: time and size of those that are there."""
+    found = [(folder / table).stat() for table in TABLES if (folder / table).is_file()]
+    return [(each.st_mtime_ns, each.st_size) for each in found]

@@ -36,6 +36,15 @@ def film_html(service: Service, video: Video) -> str:
     return f'<div class="film" data-state="{video.state}" style="{shape}">{_inside(service, video)}</div>'
 
 
+def began_html(video: Video) -> str:
+    """What a film was given that its settings do not give back; empty where that was nothing."""
+    said = []
+    for what, source in (("began with a picture", video.image), ("ended with a picture", video.last_image)):
+        said += [f"It {what}: choose it again."] if source else []
+    said += ["It went on from a clip or film: choose that again."] if video.extend else []
+    return f"<p>{' '.join(said)}</p>" if said else ""
+
+
 def problem_html(said: str) -> str:
     return f'<div class="film" data-state="refused"><p class="problem">{escape(said)}</p></div>'
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from videosyn.app.serve.documents import MAX_SEED, VideoRequest
 from videosyn.app.serve.problems import ApiProblem
 from videosyn.app.serve.service import Service
-from videosyn.app.serve.studio.films import EMPTY, film_html, problem_html, watch
+from videosyn.app.serve.studio.films import EMPTY, began_html, film_html, problem_html, watch
 from videosyn.app.serve.studio.settings import FilmSettings
 from videosyn.app.serve.uploads import Uploads
 
@@ -29,10 +30,18 @@ PICTURES = [".png", ".jpg", ".jpeg", ".webp"]
 CLIPS = [".mp4", ".webm", ".mov", ".mkv", ".gif", ".webp"]
 
 
+@dataclass
+class Running:
+    """Which job a visitor's Cancel is about. One a session: its handlers share it while they run."""
+
+    id: str = ""
+
+
 def generate_page(service: Service, uploads: Uploads, blocks: gr.Blocks) -> None:
     """Adds the page to the blocks that are open."""
     models, first = service.models, next(iter(service.models.values()))
     shown_id, going_on, history_ids = gr.State(""), gr.State(""), gr.State([])
+    running_state = gr.State(Running())
     with gr.Row():
         with gr.Column(scale=1, min_width=320):
             prompt = gr.Textbox(
@@ -59,7 +68,7 @@ def generate_page(service: Service, uploads: Uploads, blocks: gr.Blocks) -> None
                 reuse = gr.Button("Keep its seed", interactive=False, elem_id="keep-seed")
             going = gr.HTML("", elem_id="going-on")
     with gr.Accordion("Settings", open=False):
-        model = gr.Dropdown(list(models), value=first.name, label="Model", visible=len(models) > 1)
+        model = gr.Dropdown(list(models), value=first.name, label="Model", visible=len(models) > 1, elem_id="model")
         with gr.Row():
             settings = FilmSettings(service, first)
         negative = gr.Textbox(
@@ -100,7 +109,7 @@ def generate_page(service: Service, uploads: Uploads, blocks: gr.Blocks) -> None
         return (await uploads.take(inside)).id
 
     async def generate(
-        words: str, number: float | None, is_drawn: bool, name: str, unwanted: str, *rest: Any
+        running: Running, words: str, number: float | None, is_drawn: bool, name: str, unwanted: str, *rest: Any
     ) -> AsyncIterator[dict[Any, Any]]:
         numbers, (picture_path, clip_path, last_path, source) = rest[:-4], rest[-4:]
         try:
@@ -114,19 +123,24 @@ def generate_page(service: Service, uploads: Uploads, blocks: gr.Blocks) -> None
         except ValidationError as error:
             yield {film: problem_html("; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors()))}
             return
-        busy = {cancel: gr.Button(interactive=True), go_on: gr.Button(interactive=False), shown_id: job.id}
+        running.id = job.id
+        busy = {cancel: gr.Button(interactive=True), go_on: gr.Button(interactive=False)}
+        done = False
         async for video in watch(service, job.id):
-            yield {film: film_html(service, video), seed: video.seed, **busy}
+            if running.id == job.id:  # else a later one has the place
+                yield {film: film_html(service, video), seed: video.seed, shown_id: job.id, **busy}
             busy = {}
             done = video.state == "succeeded"
-        yield {
-            cancel: gr.Button(interactive=False),
-            go_on: gr.Button(interactive=done),
-            reuse: gr.Button(interactive=True),
-            going_on: "",
-            going: "",
-            **await history(),
-        }
+        if running.id == job.id:
+            running.id = ""
+            yield {
+                cancel: gr.Button(interactive=False),
+                go_on: gr.Button(interactive=done),
+                reuse: gr.Button(interactive=True),
+                going_on: "",
+                going: "",
+            }
+        yield await history()
 
     async def history() -> dict[Any, Any]:
         jobs = service.store.latest(HISTORY, states=("succeeded",))
@@ -134,25 +148,26 @@ def generate_page(service: Service, uploads: Uploads, blocks: gr.Blocks) -> None
         pictures = [(str(service.folders.poster(job.id)), job.request["prompt"]) for job in kept]
         return {gallery: pictures, history_ids: [job.id for job in kept]}
 
-    async def stop(video_id: str) -> None:
-        if video_id:
-            try:
-                await service.delete(video_id)
-            except ApiProblem as problem:
-                gr.Info(problem.detail)
+    async def stop(running: Running) -> None:
+        if running.id:
+            await service.write(lambda store, job_id=running.id: store.cancel(job_id))
 
     async def open_film(ids: list[str], event: gr.SelectData) -> dict[Any, Any]:
         job = service.store.get(ids[event.index]) if event.index < len(ids) else None
         if job is None:
             return {film: problem_html("that film is not here any more")}
         video = service.video(job)
-        sliders = [gr.Slider(value=getattr(video, name)) for name in settings.only]
+        name = video.model if video.model in models else gr.skip()
+        sliders = settings.of_film(video, models.get(video.model))
         return {
             film: film_html(service, video),
             prompt: video.prompt,
             seed: video.seed,
             draw: False,
             negative: video.negative_prompt or "",
+            model: name,
+            going_on: "",
+            going: began_html(video),
             shown_id: video.id,
             go_on: gr.Button(interactive=True),
             reuse: gr.Button(interactive=True),
@@ -165,7 +180,7 @@ def generate_page(service: Service, uploads: Uploads, blocks: gr.Blocks) -> None
             return "", ""
         return video_id, "<p>The next film goes on from this one. Say what happens, and generate.</p>"
 
-    inputs = [prompt, seed, draw, model, negative, *settings.components, picture, clip, last, going_on]
+    inputs = [running_state, prompt, seed, draw, model, negative, *settings.components, picture, clip, last, going_on]
     outputs = [film, seed, cancel, go_on, reuse, shown_id, going_on, going, gallery, history_ids]
     for trigger in (start.click, prompt.submit):
         trigger(
@@ -180,17 +195,17 @@ def generate_page(service: Service, uploads: Uploads, blocks: gr.Blocks) -> None
     examples.click(
         lambda place: EXAMPLES[place], [examples], [prompt], show_progress="hidden", api_visibility="private"
     )
-    cancel.click(stop, [shown_id], show_progress="hidden", api_visibility="private")
+    cancel.click(stop, [running_state], show_progress="hidden", api_visibility="private")
     go_on.click(extend, [shown_id], [going_on, going], show_progress="hidden", api_visibility="private")
     reuse.click(lambda: False, outputs=[draw], show_progress="hidden", api_visibility="private")
     gallery.select(
         open_film,
         [history_ids],
-        [film, prompt, seed, draw, negative, shown_id, go_on, reuse, *settings.components],
+        [film, prompt, seed, draw, negative, model, going_on, going, shown_id, go_on, reuse, *settings.components],
         show_progress="hidden",
         api_visibility="private",
     )
-    model.change(
+    model.input(  # not .change: a film of the history sets the model and its own settings
         lambda name: settings.for_model(models[name]),
         [model],
         settings.components,

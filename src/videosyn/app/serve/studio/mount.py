@@ -131,7 +131,7 @@ def _add_clips(app: FastAPI, datasets: Datasets) -> None:
     async def get_clip(number: int, name: str) -> Response:
         """A clip's file or its thumbnail: which those are, the dataset's tables say."""
         clip_id, _, suffix = name.rpartition(".")
-        dataset = datasets.get(number)
+        dataset = await datasets.get(number)
         row = dataset.row(clip_id) if dataset is not None else None
         if dataset is not None and row is not None and suffix in ("mp4", "jpg"):
             path = dataset.clip_file(row) if suffix == "mp4" else datasets.thumbnail(dataset, row)

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from videosyn.app.serve.documents import Video
 from videosyn.app.serve.models import ServedModel
 from videosyn.app.serve.service import Service
 
@@ -28,6 +29,11 @@ class FilmSettings:
     def for_model(self, model: ServedModel) -> list[Any]:
         """The sliders for another model: its ends, and its own values."""
         return [gr.Slider(**self._range(name, model)) for name in self.only]
+
+    def of_film(self, video: Video, model: ServedModel | None) -> list[Any]:
+        """The sliders as a film had them; between the ends of its model, where that is still served."""
+        ranges = [self._range(name, model) if model is not None else {} for name in self.only]
+        return [gr.Slider(**each | {"value": getattr(video, name)}) for name, each in zip(self.only, ranges)]
 
     def values(self, shown: tuple[float, ...]) -> dict[str, Any]:
         """What the sliders say, as a request wants it."""
