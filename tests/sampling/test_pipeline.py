@@ -162,6 +162,14 @@ def test_what_is_cut_of_a_prompt_is_a_note_and_no_warning(tiny_pipeline, recwarn
     assert tiny_pipeline(PROMPT, negative_prompt="ball " * 63).notes == ()
 
 
+def test_notes_are_told_before_the_first_step(tiny_pipeline):
+    seen = []
+    prompt = " ".join(["ball"] * 70)
+    tiny_pipeline(prompt, num_steps=2, on_note=seen.append, progress=lambda done, total: seen.append(done))
+    assert "is ignored" in seen[0]
+    assert seen[1:] == [1, 2, 3]
+
+
 def test_films_come_in_order_as_many_at_a_time_as_are_made_together(tiny_pipeline, monkeypatch):
     monkeypatch.setattr(fitting, "MOST_AT_ONCE", 2)
     prompts, done = [PROMPT, "a blue cube spins"], []

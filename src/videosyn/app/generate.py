@@ -78,12 +78,17 @@ def run(config: GenerateConfig) -> None:
         if config.compile:
             stack.enter_context(_no_compiler_means_user_error())
         unwritten, told = iter(paths), set()
-        films = _films(pipeline, prompts, config, settings | cheaper, given)
+
+        def tell(note: str) -> None:
+            if note not in told:
+                _say(note)
+            told.add(note)
+
+        early = {} if complete is None else {"on_note": tell}  # other people's pipelines say it with the film
+        films = _films(pipeline, prompts, config, settings | cheaper | early, given)
         for output in stack.enter_context(contextlib.closing(films)):
             for note in output.notes:
-                if note not in told:
-                    _say(note)
-            told.update(output.notes)
+                tell(note)
             if complete is None:  # another model's film, of its own defaults where nothing was asked for
                 size = zip(("num_frames", "height", "width"), output.frames.shape[1:4])
                 shared |= dict(size) | {"fps": output.fps}

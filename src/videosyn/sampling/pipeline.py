@@ -133,6 +133,7 @@ class VideoSynPipeline:
         last_image: np.ndarray | None = None,
         progress: Callable[[int, int], None] | None = None,
         preview: Callable[[range, Callable[[], np.ndarray]], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
     ) -> Iterator[VideoOutput]:
         """Generates `num_videos` films for each prompt. What is None comes from `self.defaults`. Called, the pipeline
         gives all films together; this gives them in order, as many at a time as are made together, and keeps none.
@@ -149,6 +150,7 @@ class VideoSynPipeline:
         (frames, height, width, 3); the film is the clip and then new frames (`given.py` says how many).
         preview(films, pictures): after every step, which films are under way; pictures() decodes a frame from the
         middle of each as it looks now, uint8 (len(films), height, width, 3). Either callback may raise to stop.
+        on_note: called with each of the output's notes before the first step.
         Raises UserError for values out of range, and where memory does not suffice.
         """
         asked = self.defaults.updated(
@@ -173,6 +175,8 @@ class VideoSynPipeline:
         starts = range(0, len(prompts), batch)
         report = _Progress(progress, len(starts) * (asked.num_steps + 1))
         notes = (*cut.values(), *filter(None, [how.note(asked)]))
+        for note in notes if on_note is not None else ():
+            on_note(note)
         own_notes = {each: note for each, note in cut.items() if each != negative_prompt}
         for start in starts:
             some, some_seeds = prompts[start : start + batch], seeds[start : start + batch]
