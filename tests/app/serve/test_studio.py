@@ -62,7 +62,8 @@ def dataset(tmp_path_factory):
 def service(serving, tiny_folder, slow_folder, dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("studio") / "data"
     models = (f"tiny={tiny_folder}", f"slow={slow_folder}")
-    started = serving(folder, "--models", *models, "--datasets", str(dataset))
+    patience = ("--limits.upload-seconds", "300")  # what is decoded on a busy machine
+    started = serving(folder, "--models", *models, "--datasets", str(dataset), *patience)
     yield started
     started.stop()
 

@@ -100,9 +100,12 @@ def test_a_film_of_another_model_gives_its_model_its_ranges_and_its_settings_bac
     assert opened["going-on"] == ""
 
 
-def test_what_a_film_was_given_is_asked_for_again(service, handlers):
+def test_a_film_goes_on_from_the_one_that_is_shown_and_asks_for_it_when_it_is_opened_again(service, handlers):
     async def visit():
-        old = await made(service)
-        return named(await handlers["open_film"]([await made(service, extend=old)], SimpleNamespace(index=0)))
+        running, old = Running(), await made(service)
+        source, _ = await handlers["extend"](old)
+        await anext(handlers["generate"](running, PROMPT, 0, False, "tiny", "", *NUMBERS, None, None, None, source))
+        assert service.job(running.id).request["extend"] == old
+        return named(await handlers["open_film"]([running.id], SimpleNamespace(index=0)))
 
     assert asyncio.run(visit())["going-on"] == "<p>It went on from a clip or film: choose that again.</p>"

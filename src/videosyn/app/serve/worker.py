@@ -166,7 +166,7 @@ class Worker:
         settings |= {"seed": [job.request["seed"] for job in jobs]}
         settings |= {"progress": watch.progress, "preview": watch.preview}
         if isinstance(pipeline, VideoSynPipeline):
-            given = {name: self._given(first, name) for name in ("image", "extend", "last_image")}
+            given: dict[str, Any] = {name: self._given(first, name) for name in ("image", "extend", "last_image")}
             return pipeline(prompts, **settings, **given)
         del settings["sampler"]  # it has its own
         output = pipeline(prompts, **settings, batch=len(jobs))
