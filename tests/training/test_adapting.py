@@ -115,6 +115,23 @@ def test_each_stage_begins_with_the_last_ones_model(tmp_path: Path, model: Path)
     assert "loss/5x48x32" not in (first / "metrics.jsonl").read_text()
 
 
+def test_all_stages_read_the_frozen_text_encoder_that_the_run_begins_with(
+    tmp_path: Path, model: Path, dataset: Path, save_t5
+):
+    pytest.importorskip("transformers")
+    t5 = save_t5(tmp_path / "t5", width=16)
+    run_dit(options(tmp_path / "begun", model, data=str(dataset), text=str(t5), max_steps=1))
+    stages = (Stage("first"), Stage("second", buckets=("1x32x48",)))
+    begun = {"init": str(tmp_path / "begun/run/model"), "preset": "init", "max_steps": 1}
+    given = options(tmp_path, model, data=str(dataset), stages=stages, **begun)
+    run_cache(given)
+    before = sorted((tmp_path / "latents/text").iterdir())
+    assert run_dit(given) == "finished"
+    assert sorted((tmp_path / "latents/text").iterdir()) == before
+    pipeline = VideoSynPipeline.from_pretrained(tmp_path / "run/second/model", device="cpu", dtype="fp32")
+    assert type(pipeline.text_encoder).__name__ == "T5TextEncoder"
+
+
 def test_an_adapter_is_a_file_that_diffusers_reads(tmp_path: Path, model: Path):
     pytest.importorskip("peft")
     diffusers = pytest.importorskip("videosyn.diffusers")

@@ -22,7 +22,7 @@ from videosyn.dataset.shards import Shard
 from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.diffusion.flow import FlowMatching
 from videosyn.sampling.foreign_vae import load_any_vae
-from videosyn.sampling.model_index import Defaults, ModelIndex, Trained, is_foreign_vae
+from videosyn.sampling.model_index import Defaults, Trained, is_foreign_vae
 from videosyn.sampling.pipeline import VideoSynPipeline
 from videosyn.sampling.storage import OBJECTIVE, OBJECTIVE_CONFIG, TEXT, VDIT
 from videosyn.text.config import NanoTextEncoderConfig
@@ -39,7 +39,7 @@ from videosyn.training.options import DiTTraining
 from videosyn.training.parallel import Processes, shard
 from videosyn.training.reading import learn_to_read
 from videosyn.training.run import check_same, counter, preset
-from videosyn.training.saving import text_folder
+from videosyn.training.saving import frozen_text
 from videosyn.training.world_source import held_out_latents, world_latents
 from videosyn.vdit import presets
 from videosyn.vdit.config import VDiTConfig
@@ -137,17 +137,6 @@ def objective_of(options: DiTTraining) -> FlowMatching | EpsilonDDPM:
         is_epsilon = read_json(path).get("_class_name") == EpsilonDDPM.__name__
         return load_json(EpsilonDDPM if is_epsilon else FlowMatching, path)
     return EpsilonDDPM() if options.objective == "epsilon" else FlowMatching(options.base_tokens)
-
-
-def frozen_text(options: DiTTraining) -> str:
-    """The folder or hub id of the text encoder that is not trained; empty: a small one is trained along."""
-    if options.text:
-        return text_folder(options.text)
-    if options.init and (Path(options.init) / "model_index.json").is_file():
-        index = ModelIndex.load(Path(options.init))
-        if index.parts.get(TEXT, ("", ""))[1] == "T5TextEncoder":
-            return text_folder(options.init)
-    return ""
 
 
 def _source(options: DiTTraining) -> FootageSource | None:

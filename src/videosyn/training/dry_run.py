@@ -25,10 +25,11 @@ from videosyn.training.dit_batches import (
     latent_size,
     tokens_of,
 )
-from videosyn.training.dit_run import frozen_text, vdit_config
+from videosyn.training.dit_run import vdit_config
 from videosyn.training.memory import count_parameters, predicted_bytes, state_bytes, vae_kept_bytes, vdit_kept_bytes
 from videosyn.training.options import DiTTraining, Training, VAETraining
 from videosyn.training.run import preset
+from videosyn.training.saving import frozen_text, stages_of
 from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.model import VDiT
 from videosyn.vidvae import presets as vidvae_presets
@@ -64,7 +65,7 @@ class Row:
 def dry_run_dit(options: DiTTraining) -> str:
     """Prints the table of each stage -> "finished". A UserError where training would refuse, or memory not suffice."""
     config = vdit_config(options)  # a later stage has the size of the first one
-    for stage in options.staged():
+    for stage in stages_of(options):
         _print(stage, *dit_table(stage, config))
     return "finished"
 

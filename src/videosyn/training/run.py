@@ -64,8 +64,9 @@ def run_dit(options: DiTTraining) -> str:
     device, dtype = _device_and_dtype(options)
     with processes(device, options.parallel) as (all_of_us, own_device):
         from videosyn.training.dit_run import train_dit
+        from videosyn.training.saving import stages_of
 
-        for stage in options.staged():
+        for stage in stages_of(options):
             _begin(stage)
             if train_dit(stage, all_of_us, own_device, dtype) == "stopped":
                 return "stopped"
@@ -112,10 +113,11 @@ def run_cache(options: DiTTraining) -> None:
         return
     from videosyn.training.dit_run import fill_cache
     from videosyn.training.parallel import processes
+    from videosyn.training.saving import stages_of
 
     device, _ = _device_and_dtype(options)
     with processes(device, "ddp") as (all_of_us, own_device):
-        for stage in options.staged():
+        for stage in stages_of(options):
             fill_cache(stage, all_of_us, own_device)
 
 
