@@ -76,7 +76,8 @@ def train_dit(options: DiTTraining, processes: Processes, device: torch.device, 
     if isinstance(objective, EpsilonDDPM):
         if find_spec("diffusers") is None:
             raise UserError("sample sheets of the epsilon objective need diffusers: pip install 'videosyn[diffusers]'")
-        objective.check_steps(EPSILON_SAMPLER, options.sheet_steps)
+        if options.sheet_steps:
+            objective.check_steps(EPSILON_SAMPLER, options.sheet_steps)
     prompts = _prompts(options, source)
     written = _write_cache(options, source, prompts, processes, device)
     torch.manual_seed(options.seed)
@@ -294,8 +295,6 @@ def _prepare(
         recompute(blocks)
     if not processes.shards:
         return
-    if options.naming_weight or options.lora_rank:
-        raise UserError("naming_weight and lora_rank are not for parallel fsdp: use ddp")
     shard(vdit, blocks, dtype)
     if isinstance(text_encoder, NanoTextEncoder):
         shard(text_encoder, [], dtype)

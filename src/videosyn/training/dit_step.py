@@ -183,7 +183,7 @@ class DiTStep:
 
     def sheet(self, path: Path) -> None:
         pipeline = self._whole()
-        if pipeline is None or not self.prompts:
+        if pipeline is None or not self.prompts or not self.options.sheet_steps:
             return
         films = pipeline(self.prompts, num_steps=self.options.sheet_steps)
         rows = [torch.from_numpy(frames).permute(3, 0, 1, 2).float() / 127.5 - 1 for frames in films.frames]

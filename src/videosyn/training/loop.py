@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from videosyn.core.errors import UserError
+from videosyn.core.files import writing_to
 from videosyn.dataset.batches import Share
 from videosyn.training.checkpoint import Saver, ShardedSaver, load_checkpoint, load_sharded, newest_whole
 from videosyn.training.draws import Draws
@@ -115,7 +116,8 @@ class _Run(Generic[B]):
         if found is not None:
             elapsed_s = self._continue(*found)
         self.record.begin(self.step)
-        (self.folder / "sheets").mkdir(exist_ok=True)
+        with writing_to(self.folder):
+            (self.folder / "sheets").mkdir(exist_ok=True)
         saver = ShardedSaver if processes.shards else Saver
         self.saver = saver(self.folder / "checkpoints", options.keep_checkpoints)
         self.budget = Budget(options.max_minutes, options.max_steps, elapsed_s, clock)
@@ -168,11 +170,11 @@ class _Run(Generic[B]):
                             act()
                     leave = now[-1]
                 finished = self.budget.spent(self.step)
-                self._log()
+                self._save(last=True)  # first: what is measured and drawn after it may fail
                 if finished:
                     self._validate()
                     self._sheet()
-                self._save(last=True)
+                    self._draw_curve()
                 self.record.line(f"{'finished' if finished else 'stopped'} at step {self.step}")
                 return "finished" if finished else "stopped"
         finally:
@@ -292,8 +294,8 @@ class _Run(Generic[B]):
         try:
             with self.optimizer.averaged(), torch.no_grad():
                 self.model.sheet(path)
-        except OSError as error:  # of the disk: a picture less
-            self.record.line(f"the sample sheet of step {self.step} could not be written ({error})")
+        except (OSError, UserError) as error:  # of the disk, or of what is asked of the model: a picture less
+            self.record.line(f"the sample sheet of step {self.step} could not be drawn ({error})")
             return
         if path.exists():
             self.record.line(f"step {self.step}  sample sheet {path}")
@@ -325,6 +327,12 @@ class _Run(Generic[B]):
                 raise UserError(f"{message}: free some space and give the same command") from error
             return
         self.record.line(f"step {self.step}  saved")
+
+    def _draw_curve(self) -> None:
+        try:
+            self.record.curve()
+        except OSError as error:
+            self.record.line(f"the curve could not be drawn ({error})")
 
     def _save_model(self) -> None:
         with self.optimizer.averaged(), torch.no_grad():
