@@ -45,6 +45,7 @@ from videosyn.vdit import presets
 from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.model import VDiT
 from videosyn.vdit.widen import with_map
+from videosyn.vidvae.config import VidVAEConfig
 from videosyn.vidvae.model import VidVAE
 from videosyn.world.caption import vocabulary
 
@@ -106,6 +107,15 @@ def train_dit(options: DiTTraining, processes: Processes, device: torch.device, 
         return train(options, step, processes=processes)
     finally:
         decoders.close()
+
+
+def check_stages(stages: Sequence[DiTTraining], processes: int) -> None:
+    """A UserError, before the first stage begins, where so many processes cannot compute one of them."""
+    patch_size = vdit_config(stages[0]).patch_size  # a later stage has the size of the first one
+    for stage in stages:
+        vae = load_json(VidVAEConfig, Path(stage.vae) / CONFIG_NAME)
+        check_buckets(parse_buckets(stage.buckets), vae, patch_size, stage.sequence_parallel)
+        check_shared_by(stage, vae, patch_size, processes)
 
 
 def fill_cache(options: DiTTraining, processes: Processes, device: torch.device) -> None:

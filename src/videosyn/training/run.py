@@ -63,10 +63,12 @@ def run_dit(options: DiTTraining) -> str:
 
     device, dtype = _device_and_dtype(options)
     with processes(device, options.parallel) as (all_of_us, own_device):
-        from videosyn.training.dit_run import train_dit
+        from videosyn.training.dit_run import check_stages, train_dit
         from videosyn.training.saving import stages_of
 
-        for stage in stages_of(options):
+        stages = stages_of(options)
+        check_stages(stages, all_of_us.count)
+        for stage in stages:
             _begin(stage)
             if train_dit(stage, all_of_us, own_device, dtype) == "stopped":
                 return "stopped"
