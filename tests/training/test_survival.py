@@ -279,6 +279,34 @@ def test_an_accumulated_batch_gives_the_update_of_the_whole(tmp_path: Path):
     assert curves[0] == pytest.approx(curves[1], rel=1e-4)
 
 
+def test_a_figure_is_that_of_all_parts_where_it_is_a_number(tmp_path: Path):
+    step = toy_step()
+    plain = step.loss
+
+    def told(batch, draws, progress):
+        return plain(batch, draws)[0], {"first": float(batch.first), "rare": 5.0 if batch.first else float("nan")}
+
+    step.loss = told
+    train(toy_options(tmp_path, accumulate=2, max_steps=1), step)
+    line = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    assert (line["first"], line["rare"]) == (2.0, 5.0)
+
+
+class Apart(Processes):
+    """One of two processes whose machines have no disk in common: the other one sees an empty folder."""
+
+    def wait(self) -> None: ...
+
+    def gather(self, number: int) -> list[int]:
+        return [number, -1]
+
+
+def test_checkpoints_that_not_all_processes_see_are_refused(tmp_path: Path):
+    train(toy_options(tmp_path, max_steps=3), toy_step())
+    with pytest.raises(UserError, match=r"\(none, step 3\): out must be on a disk that all machines share"):
+        train(toy_options(tmp_path, max_steps=5), toy_step(), processes=Apart(0, 2))
+
+
 def test_parts_of_a_batch_know_their_places_and_draw_their_own_noise():
     batch = toy_step().batch(0, 0.0)
     parts = parts_of(batch, 3)
