@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,6 +171,25 @@ def test_footage_added_later_adds_shards_and_changes_none(
     assert len(both[0]) == len(first) + 2  # one a bucket
     cached = CachedLatents(every.footage, both[0], 0)
     assert cached.available(every.windows) == every.windows
+
+
+def test_a_clip_that_was_replaced_under_its_name_is_encoded_again(vae_folder: Path, tmp_path: Path):
+    data = write_folder(tmp_path / "data", [(11, 64, 96)] * 2)
+    other = write_folder(tmp_path / "other", [(11, 64, 96)] * 6)
+    how = {"buckets": BUCKETS, "workers": 0, "dtype": "fp32"}
+
+    def latents(folder: Path) -> torch.Tensor:
+        every = batches(folder)
+        paths = write_footage_latents(tmp_path / "cache", vae_folder, every.footage, every.windows, **how)
+        reader = CachedLatents(every.footage, paths, 0)
+        return reader.read(every.windows.of["5x32x48"], [0, 2], BUCKETS[0], [0.5, 0.5]).latents
+
+    first = latents(data)
+    shutil.copy(other / "clips/05.mp4", data / "clips/00.mp4")  # as many frames, of the same size
+    now = latents(data)
+    assert not torch.allclose(now[0], first[0], atol=0.1)
+    torch.testing.assert_close(now[1], first[1], rtol=0.02, atol=0.02)
+    assert (data / "clips/00.mp4").stat().st_size == read_footage(data).clips[0].num_bytes
 
 
 @pytest.mark.slow

@@ -115,6 +115,23 @@ def test_each_stage_begins_with_the_last_ones_model(tmp_path: Path, model: Path)
     assert "loss/5x48x32" not in (first / "metrics.jsonl").read_text()
 
 
+def test_all_stages_read_the_frozen_text_encoder_that_the_run_begins_with(
+    tmp_path: Path, model: Path, dataset: Path, save_t5
+):
+    pytest.importorskip("transformers")
+    t5 = save_t5(tmp_path / "t5", width=16)
+    run_dit(options(tmp_path / "begun", model, data=str(dataset), text=str(t5), max_steps=1))
+    stages = (Stage("first"), Stage("second", buckets=("1x32x48",)))
+    begun = {"init": str(tmp_path / "begun/run/model"), "preset": "init", "max_steps": 1}
+    given = options(tmp_path, model, data=str(dataset), stages=stages, **begun)
+    run_cache(given)
+    before = sorted((tmp_path / "latents/text").iterdir())
+    assert run_dit(given) == "finished"
+    assert sorted((tmp_path / "latents/text").iterdir()) == before
+    pipeline = VideoSynPipeline.from_pretrained(tmp_path / "run/second/model", device="cpu", dtype="fp32")
+    assert type(pipeline.text_encoder).__name__ == "T5TextEncoder"
+
+
 def test_an_adapter_is_a_file_that_diffusers_reads(tmp_path: Path, model: Path):
     pytest.importorskip("peft")
     diffusers = pytest.importorskip("videosyn.diffusers")
@@ -161,6 +178,20 @@ def test_teams_need_clips_long_enough_and_processes_enough(tmp_path: Path, model
         run_dit(options(tmp_path, model, sequence_parallel=2))
 
 
+def test_what_a_later_stage_cannot_do_is_known_before_the_first_begins(tmp_path: Path, model: Path):
+    stages = (Stage("first"), Stage("second", sequence_parallel=2))
+    with pytest.raises(UserError, match="must divide the number of processes, got 1"):
+        run_dit(options(tmp_path, model, stages=stages))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_dry_run_refuses_teams_that_the_processes_do_not_form(model: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    given = options(Path("unused"), model, buckets=("17x96x96:1", "1x96x96:1"), sequence_parallel=2)
+    with pytest.raises(UserError, match=r"must divide the number of processes, got 3: .* --nproc-per-node 4"):
+        dit_table(given, vdit_config(given))
+
+
 def test_a_team_takes_less_memory_a_process_for_clips_that_it_divides(model: Path):
     given = options(
         Path("unused"), model, buckets=("17x96x96:1", "1x96x96:1"), batch_size=2, gradient_checkpointing=True
@@ -200,15 +231,19 @@ def test_the_dry_run_counts_clips_tokens_and_memory_and_names_what_is_left_out(
     tmp_path: Path, model: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
 ):
     how = {"data": str(dataset), "dry_run": True, "max_windows": 2}
-    assert run_dit(options(tmp_path, model, buckets=("5x32x48:3", "17x32x48:1"), **how)) == "finished"
+    with pytest.raises(UserError, match=r"run refuses to begin while anything is left out: .* --drop-unfit"):
+        run_dit(options(tmp_path, model, buckets=("5x32x48:3", "17x32x48:1"), **how))
     said = capsys.readouterr().out
     row = next(line for line in said.splitlines() if "5x32x48" in line and "17x" not in line)
     cells = [cell.strip() for cell in row.strip("│┃| ").replace("┃", "│").split("│")]
     assert cells[:8] == ["5x32x48", "75.0%", "12", "24", "4", "6.0", "12", "48"]
     assert cells[8].endswith("GB")
     assert "bucket 17x32x48, which no clip fits" in said
-    assert "training refuses to begin" in said
     assert "GB are free here" in said
+    assert run_dit(options(tmp_path, model, buckets=("5x32x48:3", "17x32x48:1"), drop_unfit=True, **how)) == "finished"
+    assert "bucket 17x32x48, which no clip fits" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"none of the clips of .* fits any bucket: change the buckets"):
+        run_dit(options(tmp_path, model, buckets=("17x32x48",), drop_unfit=True, **how))
     assert not (tmp_path / "run").exists()
     with pytest.raises(UserError, match="no clip fits bucket 17x32x48"):
         run_dit(options(tmp_path, model, data=str(dataset), buckets=("5x32x48:3", "17x32x48:1")))

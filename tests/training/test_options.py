@@ -128,6 +128,13 @@ def test_a_missing_file_is_named(tmp_path: Path):
         ("max_steps: 1\nsequence_parallel: 0", "at least 1, got 0"),
         ("max_steps: 1\nsequence_parallel: 2\ncompile: true", "leave one of them out"),
         ("max_steps: 1\nsequence_parallel: 2\nnaming_weight: 0.1", "reads whole clips"),
+        ("max_steps: 1\nparallel: fsdp", "set optimizer adamw"),
+        ("max_steps: 1\nparallel: fsdp\noptimizer: adamw\nnaming_weight: 0.1", "use ddp"),
+        ("max_steps: 1\nparallel: fsdp\noptimizer: adamw\ninit: x\nlora_rank: 4", "use ddp"),
+        ("max_steps: 1\nsheet_steps: -1", "use 0 for no sample sheets"),
+        ("max_steps: 1\nprompts: [a ball, '  ']", "prompts must not be empty"),
+        ("max_steps: 1\nout: s3://bucket/run", "out must be a folder on a disk here, got s3://bucket/run"),
+        ("max_steps: 1\nvae: s3://bucket/vae", "vae must be a folder"),
     ],
 )
 def test_a_wrong_file_for_a_vdit_gets_one_line(tmp_path: Path, text: str, says: str):

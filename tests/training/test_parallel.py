@@ -42,6 +42,9 @@ dist.destroy_process_group()
 """
 
 
+THINGS = {"thing_weight": 2.0, "naming_weight": 0.5, "routed_share": 0.5, "optimizer": "adamw"}
+
+
 def options(folder: Path, name: str, **how) -> dict:
     return {
         "out": str(folder / name), "cache": str(folder / "latents"), "vae": str(folder / "vae"), "preset": "tiny",
@@ -53,13 +56,14 @@ def options(folder: Path, name: str, **how) -> dict:
 
 def losses(folder: Path, name: str = "loss") -> list[float]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [line[name] for line in lines if "loss" in line]
+    return [line[name] for line in lines if "loss" in line and name in line]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One process: `muon`, `adamw`. Two: `muon2`, `fsdp2`, `fsdp-watched`, `fsdp3` (in two goes), `muon-team` and
-    `fsdp-team`, which share each clip, and `more`, begun by one, continued by two. Four: `teams`, two of them.
+    """One process: `muon`, `adamw`, `things`. Two: `muon2`, `things2`, `fsdp2`, `fsdp-watched`, `fsdp3` (in two goes),
+    `muon-team` and `fsdp-team`, which share each clip; `more`, begun by one, continued by two, and `fsdp-then-alone`
+    in reverse. Four: `teams`, two of them.
     """
     folder = tmp_path_factory.mktemp("parallel")
     torch.manual_seed(0)
@@ -71,12 +75,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     alone(options(folder, "muon"))
     alone(options(folder, "adamw", optimizer="adamw", weight_decay=0.1))
+    alone(options(folder, "things", **THINGS))
     alone(options(folder, "more", max_steps=3, decay_fraction=0.0))
     alone(options(folder, "all", max_steps=6, decay_fraction=0.0))
     fsdp = {"optimizer": "adamw", "parallel": "fsdp", "weight_decay": 0.1}
     team = {"sequence_parallel": 2, "gradient_checkpointing": True}
     listed = [
         options(folder, "muon2"),
+        options(folder, "things2", **THINGS),
         options(folder, "muon-team", **team),
         options(folder, "fsdp-team", accumulate=2, **fsdp, **team),
         options(folder, "more", max_steps=6, decay_fraction=0.0),
@@ -84,9 +90,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         options(folder, "fsdp-watched", validate_minutes=1e-9, **fsdp),
         options(folder, "fsdp3", max_steps=3, decay_fraction=0.0, **fsdp),
         options(folder, "fsdp3", max_steps=6, decay_fraction=0.0, **fsdp),
+        options(folder, "fsdp-then-alone", max_steps=3, decay_fraction=0.0, **fsdp),
         options(folder, "fsdp6", max_steps=6, decay_fraction=0.0, gradient_checkpointing=True, **fsdp),
     ]
     launch(2, listed)
+    alone(options(folder, "fsdp-then-alone", max_steps=6, decay_fraction=0.0, **fsdp))
     launch(4, [options(folder, "teams", sequence_parallel=2)])
     return folder
 
@@ -167,6 +175,14 @@ def test_two_processes_have_the_loss_curve_of_one(runs: Path):
 
 
 @pytest.mark.slow
+def test_two_processes_have_the_weighted_losses_and_the_figures_of_one(runs: Path):
+    for name in ("loss", "gradient_norm", "plain_loss", "naming"):
+        assert losses(runs / "things2", name) == pytest.approx(losses(runs / "things", name), rel=1e-5), name
+    noise = [losses(runs / name, "loss/noise_3of4") for name in ("things2", "things")]
+    assert noise[0] == pytest.approx(noise[1], rel=1e-5)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("team", "alone"), [("muon-team", "muon"), ("fsdp-team", "adamw"), ("teams", "muon")])
 def test_processes_that_share_each_clip_have_the_loss_curve_of_one(runs: Path, team: str, alone: str):
     """Clips of two latent frames are divided by a team of two; pictures go to one process or another."""
@@ -190,6 +206,12 @@ def test_divided_models_have_the_loss_curve_and_the_average_of_whole_ones(runs: 
         assert one.keys() == other.keys()
         for name, tensor in one.items():
             torch.testing.assert_close(other[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_one_process_continues_what_two_divided(runs: Path):
+    assert "continues at step 3" in (runs / "fsdp-then-alone/train.log").read_text()
+    assert losses(runs / "fsdp-then-alone") == pytest.approx(losses(runs / "fsdp6"), rel=1e-5)
 
 
 @pytest.mark.slow

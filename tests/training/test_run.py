@@ -110,6 +110,21 @@ def test_the_weight_of_things_is_the_loss_where_they_are(tmp_path: Path, vae_run
     assert everywhere < first[3.0]["loss"] < things or everywhere > first[3.0]["loss"] > things
 
 
+def test_parts_of_a_batch_add_up_to_the_weighted_loss_of_the_whole(tmp_path: Path, vae_run: Path):
+    how = {"thing_weight": 2.0, "naming_weight": 0.5, "given_share": 0.5, "routed_share": 0.5, "optimizer": "adamw"}
+    for accumulate in (1, 2):
+        run_dit(dit_options(tmp_path / str(accumulate), vae_run, max_steps=5, accumulate=accumulate, **how))
+    whole, parts = (
+        [json.loads(line) for line in (tmp_path / name / "run/metrics.jsonl").read_text().splitlines()]
+        for name in ("1", "2")
+    )
+    for one, other in zip(whole[:5], parts[:5]):
+        noise = [name for name in one if name.startswith("loss/noise_")]
+        assert noise == [name for name in other if name.startswith("loss/noise_")]
+        for name in ("loss", "plain_loss", "naming", "gradient_norm", *noise):
+            assert other[name] == pytest.approx(one[name], rel=1e-5), name
+
+
 def test_the_lesson_in_naming_is_logged_and_leaves_nothing_in_the_model(tmp_path: Path, vae_run: Path):
     for weight in (0.0, 0.5):
         run_dit(dit_options(tmp_path / str(weight), vae_run, max_steps=2, naming_weight=weight, thing_weight=2.0))

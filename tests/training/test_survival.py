@@ -20,7 +20,8 @@ import torch.multiprocessing as mp
 from toy import toy_options, toy_step
 
 from videosyn.core.errors import UserError
-from videosyn.training import checkpoint
+from videosyn.dataset import shards
+from videosyn.training import checkpoint, record, run
 from videosyn.training.checkpoint import checkpoints, load_checkpoint
 from videosyn.training.draws import Draws
 from videosyn.training.guard import Guard
@@ -117,6 +118,74 @@ def test_a_full_disk_costs_a_checkpoint_not_the_run(tmp_path: Path, monkeypatch:
     assert checkpoints(tmp_path / "checkpoints")[-1].name == "step-00000020"
 
 
+class Broken:
+    """A tracker on a full disk."""
+
+    asked = 0
+
+    def numbers(self, step, values):
+        Broken.asked += 1
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    picture = close = numbers
+
+
+def test_a_tracker_on_a_full_disk_is_told_of_once_and_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(record, "trackers", lambda *_: [Broken()])
+    assert train(toy_options(tmp_path), toy_step()) == "finished"
+    assert Broken.asked == 1
+    assert (tmp_path / "train.log").read_text().count("gets no more figures ([Errno 28] No space left on device)") == 1
+
+
+def test_a_restart_on_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    train(toy_options(tmp_path, max_steps=3), toy_step())
+    kept = {name: (tmp_path / name).read_bytes() for name in ("options.json", "metrics.jsonl", "environment.json")}
+
+    def full(path, *_, **__):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        with pytest.raises(UserError, match=r"cannot be written \(No space left on device\): free some space"):
+            train(toy_options(tmp_path, max_steps=5), toy_step())
+        with pytest.raises(UserError, match=r"cache cannot be written \(No space left on device\)"):
+            shards.check_manifest(tmp_path / "cache", {"kind": "any"})
+    assert {name: (tmp_path / name).read_bytes() for name in kept} == kept
+    (tmp_path / "file").write_text("")
+    for nowhere in (tmp_path / "file", tmp_path / "file/under"):
+        with pytest.raises(UserError, match="cannot be written"):
+            shards.check_manifest(nowhere, {"kind": "any"})
+        with pytest.raises(UserError, match="cannot be written"):
+            run._begin(toy_options(nowhere))
+
+
+def test_options_that_changed_while_a_run_stood_are_told_of(tmp_path: Path):
+    train(toy_options(tmp_path, max_steps=3), toy_step())
+    train(toy_options(tmp_path, max_steps=5, seed=7, data="clips"), toy_step())
+    log = (tmp_path / "train.log").read_text()
+    assert "goes on with other options than it had: seed 0 -> 7, max_steps 3 -> 5, data  -> clips" in log
+    assert json.loads((tmp_path / "options.json").read_text())["seed"] == 7
+    train(toy_options(tmp_path, max_steps=5, seed=7, data="clips"), toy_step())
+    assert (tmp_path / "train.log").read_text().count("other options") == 1
+
+
+def test_what_is_measured_and_drawn_at_the_end_costs_no_checkpoint(tmp_path: Path):
+    step = toy_step()
+
+    def refuse(path):
+        raise UserError("a word that the model does not know")
+
+    step.sheet = refuse
+    assert train(toy_options(tmp_path, sample_minutes=1e-9), step) == "finished"
+    assert (tmp_path / "train.log").read_text().count("could not be drawn (a word that the model does not know)") == 21
+    step = toy_step()
+    step.validate = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        train(toy_options(tmp_path / "other"), step)
+    assert checkpoints(tmp_path / "other/checkpoints")[-1].name == "step-00000020"
+
+
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -208,6 +277,34 @@ def test_an_accumulated_batch_gives_the_update_of_the_whole(tmp_path: Path):
         torch.testing.assert_close(runs[3][name], tensor, rtol=1e-4, atol=1e-6)
     curves = [losses(tmp_path / str(accumulate)) for accumulate in (1, 3)]
     assert curves[0] == pytest.approx(curves[1], rel=1e-4)
+
+
+def test_a_figure_is_that_of_all_parts_where_it_is_a_number(tmp_path: Path):
+    step = toy_step()
+    plain = step.loss
+
+    def told(batch, draws, progress):
+        return plain(batch, draws)[0], {"first": float(batch.first), "rare": 5.0 if batch.first else float("nan")}
+
+    step.loss = told
+    train(toy_options(tmp_path, accumulate=2, max_steps=1), step)
+    line = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    assert (line["first"], line["rare"]) == (2.0, 5.0)
+
+
+class Apart(Processes):
+    """One of two processes whose machines have no disk in common: the other one sees an empty folder."""
+
+    def wait(self) -> None: ...
+
+    def gather(self, number: int) -> list[int]:
+        return [number, -1]
+
+
+def test_checkpoints_that_not_all_processes_see_are_refused(tmp_path: Path):
+    train(toy_options(tmp_path, max_steps=3), toy_step())
+    with pytest.raises(UserError, match=r"\(none, step 3\): out must be on a disk that all machines share"):
+        train(toy_options(tmp_path, max_steps=5), toy_step(), processes=Apart(0, 2))
 
 
 def test_parts_of_a_batch_know_their_places_and_draw_their_own_noise():

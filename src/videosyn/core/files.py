@@ -31,6 +31,18 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextmanager
+def writing_to(path: str | os.PathLike) -> Iterator[None]:
+    """What the disk refuses inside the block is a UserError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        why = " ".join(str(error.strerror or error).split())
+        raise UserError(
+            f"{path} cannot be written ({why}): free some space, or name another folder, and give the same command"
+        ) from error
+
+
+@contextmanager
 def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     """The same for a folder that is not there yet: whoever writes makes the hidden one."""
     path = Path(path)

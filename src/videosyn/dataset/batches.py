@@ -169,6 +169,9 @@ class LatentBatch:
     things: Tensor | None = None
     """Kind, colour and motion of what lies in each cell, 0 where nothing does: uint8 (B, 3, t, h, w), as
     `world.footprint.named_cells` gives them. None: not asked for."""
+    everywhere: Tensor | None = None
+    """Where things lie in all clips of the batch of all processes: bool (1, whole, t, h, w). The first axis keeps it
+    whole where a batch is cut into parts. None: in `things` alone."""
     maps: Tensor | None = None
     """Which thing lies where, fp32 (B, MAP_CHANNELS, t, h, w), as `world.maps` draws it. None: not asked for."""
     first: int = 0
@@ -203,15 +206,21 @@ class CaptionedLatents:
         plan = plan_batch(buckets, sizes, self.seed, step)
         latents, seeds = self.cache.clips(plan.bucket)
         own = share.of(plan.size)
-        chosen = indices(plan, len(seeds), self.seed)[own.start : own.stop]
+        every = indices(plan, len(seeds), self.seed)
+        chosen = every[own.start : own.stop]
         picked = tuple(seeds[chosen].tolist())
         frames = plan.bucket.frames
         captions = tuple(self._caption(seed, step, index, frames) for index, seed in zip(own, picked))
-        things = torch.stack([self._cells(plan.bucket, seed) for seed in picked]) if self.with_things else None
+        things = everywhere = None
+        if self.with_things:
+            cells = torch.stack([self._cells(plan.bucket, seed) for seed in seeds[every].tolist()])
+            things, everywhere = cells[own.start : own.stop], (cells[:, 0] > 0)[None]
         maps = self._maps(plan.bucket, picked) if self.with_maps else None
         latents = latents[chosen]
         return LatentBatch(
-            plan.bucket.name, step, frames, picked, captions, latents, things, maps, first=own.start, whole=plan.size
+            *(plan.bucket.name, step, frames, picked, captions, latents, things, everywhere, maps),
+            first=own.start,
+            whole=plan.size,
         )
 
     def _maps(self, bucket: Bucket, seeds: tuple[int, ...]) -> Tensor:

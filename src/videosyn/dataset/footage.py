@@ -17,7 +17,7 @@ import os
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class FootageClip:
     height: int
     width: int
     fps: float
+    num_bytes: int = 0
+    """Of its file, or of its part of a shard; 0: unknown."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,15 @@ def read_footage(folder: str | os.PathLike, with_captions: bool = True) -> Foota
         raise UserError(f"{what} lists no clips")
     if with_captions and not any(_caption(row) for _, _, row in entries):
         raise UserError(f"{what} has no captions: give it a column `text`, or curate with --captions.captioner")
+    size_of = inside.sizes() if table is not None else (lambda _: 0)
+
+    def take(entry: tuple[str, Place, Mapping[str, Any]]) -> FootageClip | tuple[str, str]:
+        name, place, row = entry
+        clip = _take(name, place, row, with_captions)
+        return replace(clip, num_bytes=place.length or size_of(name)) if isinstance(clip, FootageClip) else clip
+
     with ThreadPoolExecutor(max_workers=8) as threads:  # PyAV opens files without holding the interpreter
-        ordered = sorted(entries, key=lambda entry: entry[0])
-        taken = list(threads.map(lambda entry: _take(entry[0], entry[1], entry[2], with_captions), ordered))
+        taken = list(threads.map(take, sorted(entries, key=lambda entry: entry[0])))
     clips = tuple(each for each in taken if isinstance(each, FootageClip))
     return Footage(inside.root, clips, tuple(each for each in taken if isinstance(each, tuple)))
 

@@ -6,6 +6,7 @@ fsspec is imported for URLs only. No torch. Next: `decode.py`, `footage.py`.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -53,6 +54,21 @@ class Folder:
         filesystem, path = _filesystem(self.root)
         found = _reached(self.root, lambda: filesystem.glob(f"{path}/{pattern}"))
         return sorted(each[len(path) :].lstrip("/") for each in found)
+
+    def sizes(self) -> Callable[[str], int]:
+        """Gives the bytes of a file inside, 0 where they are not known. A URL is listed, once: no request a file."""
+        if not is_url(self.root):
+            return self._size
+        filesystem, path = _filesystem(self.root)
+        found = _reached(self.root, lambda: filesystem.find(path, detail=True))
+        listed = {each[len(path) :].lstrip("/"): int(about.get("size") or 0) for each, about in found.items()}
+        return lambda name: listed.get(name, 0)
+
+    def _size(self, name: str) -> int:
+        try:
+            return Path(self.root, name).stat().st_size
+        except OSError:
+            return 0
 
     def read_text(self, name: str) -> str:
         with open_binary(self.path(name)) as file:

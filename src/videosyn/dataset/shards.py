@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from videosyn.core.errors import UserError
-from videosyn.core.files import atomic_file
+from videosyn.core.files import atomic_file, writing_to
 from videosyn.core.tensor_file import save_tensors
 from videosyn.dataset.buckets import Bucket
 from videosyn.dataset.decoders import die_with_parent
@@ -90,10 +90,11 @@ def read_shard(shard: Shard) -> dict[str, Tensor]:
 def check_manifest(folder: str | os.PathLike, manifest: dict[str, Any]) -> None:
     """Writes `manifest` (JSON values) into a new folder; in an old one it must be the same, else a UserError."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / MANIFEST
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        with atomic_file(path) as hidden:  # several processes may write it at once
+        with writing_to(folder), atomic_file(path) as hidden:  # several processes may write it at once
             hidden.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         return
     try:

@@ -102,9 +102,12 @@ def wanted(footage: Footage, window: Window, bucket: Bucket, across: float = 0.5
 
 
 def window_id(footage: Footage, window: Window, bucket_name: str) -> int:
-    """A number of 63 bits that names a window by what it shows."""
+    """A number of 63 bits that names a window by what it shows: a file that was replaced under its name, or another
+    dataset's of that name, is another clip.
+    """
     clip = footage.clips[window.clip]
-    text = f"{clip.name}/{clip.num_frames}/{window.start}/{window.fps:.6g}/{bucket_name}"
+    size = f"{clip.num_bytes}/{clip.num_frames}x{clip.height}x{clip.width}"
+    text = f"{clip.name}/{size}/{window.start}/{window.fps:.6g}/{bucket_name}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 
 

@@ -188,7 +188,8 @@ class ShardedSaver:
 
 
 def load_sharded(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Fills the live DTensors of a run with what is in a checkpoint, whatever number of processes wrote it.
+    """Fills the live DTensors of a run, or whole tensors, with what is in a checkpoint, whatever number of processes
+    wrote it.
 
     A UserError where it is of another model.
     """

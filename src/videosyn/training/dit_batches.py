@@ -10,6 +10,7 @@ from videosyn.dataset.batches import batch_sizes, check_shared
 from videosyn.dataset.buckets import Bucket, parse_buckets
 from videosyn.dataset.latent_cache import Vae
 from videosyn.training.options import DiTTraining
+from videosyn.training.parallel import check_team
 from videosyn.vidvae.config import VidVAEConfig
 
 
@@ -43,9 +44,10 @@ def check_buckets(
 
 
 def check_shared_by(options: DiTTraining, vae: Vae | VidVAEConfig, patch_size: int, processes: int) -> None:
-    """A UserError where so many processes cannot share a batch of each bucket; or, where they divide the model and so
-    compute in step, would cut their shares into different numbers of parts.
+    """A UserError where so many processes form no teams, or cannot share a batch of each bucket; or, where they divide
+    the model and so compute in step, would cut their shares into different numbers of parts.
     """
+    check_team(options.sequence_parallel, processes)
 
     def shares(bucket: Bucket) -> int:
         divided = is_divided(latent_size(bucket, vae), patch_size, options.sequence_parallel)

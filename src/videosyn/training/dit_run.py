@@ -22,7 +22,7 @@ from videosyn.dataset.shards import Shard
 from videosyn.diffusion.epsilon import EpsilonDDPM
 from videosyn.diffusion.flow import FlowMatching
 from videosyn.sampling.foreign_vae import load_any_vae
-from videosyn.sampling.model_index import Defaults, ModelIndex, Trained, is_foreign_vae
+from videosyn.sampling.model_index import Defaults, Trained, is_foreign_vae
 from videosyn.sampling.pipeline import VideoSynPipeline
 from videosyn.sampling.storage import OBJECTIVE, OBJECTIVE_CONFIG, TEXT, VDIT
 from videosyn.text.config import NanoTextEncoderConfig
@@ -39,12 +39,13 @@ from videosyn.training.options import DiTTraining
 from videosyn.training.parallel import Processes, shard
 from videosyn.training.reading import learn_to_read
 from videosyn.training.run import check_same, counter, preset
-from videosyn.training.saving import text_folder
+from videosyn.training.saving import frozen_text
 from videosyn.training.world_source import held_out_latents, world_latents
 from videosyn.vdit import presets
 from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.model import VDiT
 from videosyn.vdit.widen import with_map
+from videosyn.vidvae.config import VidVAEConfig
 from videosyn.vidvae.model import VidVAE
 from videosyn.world.caption import vocabulary
 
@@ -76,7 +77,8 @@ def train_dit(options: DiTTraining, processes: Processes, device: torch.device, 
     if isinstance(objective, EpsilonDDPM):
         if find_spec("diffusers") is None:
             raise UserError("sample sheets of the epsilon objective need diffusers: pip install 'videosyn[diffusers]'")
-        objective.check_steps(EPSILON_SAMPLER, options.sheet_steps)
+        if options.sheet_steps:
+            objective.check_steps(EPSILON_SAMPLER, options.sheet_steps)
     prompts = _prompts(options, source)
     written = _write_cache(options, source, prompts, processes, device)
     torch.manual_seed(options.seed)
@@ -105,6 +107,15 @@ def train_dit(options: DiTTraining, processes: Processes, device: torch.device, 
         return train(options, step, processes=processes)
     finally:
         decoders.close()
+
+
+def check_stages(stages: Sequence[DiTTraining], processes: int) -> None:
+    """A UserError, before the first stage begins, where so many processes cannot compute one of them."""
+    patch_size = vdit_config(stages[0]).patch_size  # a later stage has the size of the first one
+    for stage in stages:
+        vae = load_json(VidVAEConfig, Path(stage.vae) / CONFIG_NAME)
+        check_buckets(parse_buckets(stage.buckets), vae, patch_size, stage.sequence_parallel)
+        check_shared_by(stage, vae, patch_size, processes)
 
 
 def fill_cache(options: DiTTraining, processes: Processes, device: torch.device) -> None:
@@ -137,17 +148,6 @@ def objective_of(options: DiTTraining) -> FlowMatching | EpsilonDDPM:
         is_epsilon = read_json(path).get("_class_name") == EpsilonDDPM.__name__
         return load_json(EpsilonDDPM if is_epsilon else FlowMatching, path)
     return EpsilonDDPM() if options.objective == "epsilon" else FlowMatching(options.base_tokens)
-
-
-def frozen_text(options: DiTTraining) -> str:
-    """The folder or hub id of the text encoder that is not trained; empty: a small one is trained along."""
-    if options.text:
-        return text_folder(options.text)
-    if options.init and (Path(options.init) / "model_index.json").is_file():
-        index = ModelIndex.load(Path(options.init))
-        if index.parts.get(TEXT, ("", ""))[1] == "T5TextEncoder":
-            return text_folder(options.init)
-    return ""
 
 
 def _source(options: DiTTraining) -> FootageSource | None:
@@ -305,8 +305,6 @@ def _prepare(
         recompute(blocks)
     if not processes.shards:
         return
-    if options.naming_weight or options.lora_rank:
-        raise UserError("naming_weight and lora_rank are not for parallel fsdp: use ddp")
     shard(vdit, blocks, dtype)
     if isinstance(text_encoder, NanoTextEncoder):
         shard(text_encoder, [], dtype)

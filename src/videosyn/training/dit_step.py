@@ -65,7 +65,11 @@ class _Noisy:
     mean_count: Tensor
     """Part of the frames that count, over the batch of all processes."""
     order: Tensor
-    """(B, S), in 0 to 1: which of a frame's tokens come first where only some pass all blocks."""
+    """(whole, S), in 0 to 1: which of a frame's tokens come first where only some pass all blocks."""
+    all_counts: Tensor
+    """`counts` of the batch of all processes: (whole, t)."""
+    own: slice
+    """Which of that batch these clips are."""
 
 
 class Clips(Protocol):
@@ -145,8 +149,9 @@ class DiTStep:
         return loss / self.team.size, figures
 
     def _loss(self, batch: DiTBatch, noisy: _Noisy) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        routed = self._routed(batch, noisy)
-        error, on_map, counts = self._error(batch, noisy, routed)  # (B, t, h, w)
+        routed = self._routed(batch, noisy)  # (whole, K)
+        own_routed = None if routed is None else routed[noisy.own]
+        error, on_map, counts = self._error(batch, noisy, own_routed)  # (B, t, h, w)
         figures: dict[str, float | Tensor] = dict(_by_noise(error.detach(), counts, noisy.levels))
         plain = (error * counts / noisy.mean_count).mean()
         if on_map is not None:
@@ -156,11 +161,13 @@ class DiTStep:
         if things is None:
             return (error * counts / noisy.mean_count).mean(), figures
         cells = things.to(self.device)  # (B, 3, t, h, w)
-        weight = counts * (1.0 + (self.options.thing_weight - 1.0) * (cells[:, 0] > 0).float())  # (B, t, h, w)
-        loss = (error * weight).mean() / weight.mean()
+        there = self._everywhere(batch)
+        assert there is not None
+        weights = noisy.all_counts[:, :, None, None] * self._weight(there)  # (whole, t, h, w)
+        loss = (error * counts * self._weight(cells[:, 0] > 0)).mean() / weights.mean()
         figures["plain_loss"] = plain.detach()
         if self.namer is not None:
-            naming, shares = self.namer(cells, routed)
+            naming, shares = self.namer(cells, own_routed, self.namer.mean_weight(there, routed))
             loss = loss + self.options.naming_weight * naming
             figures |= {"naming": naming.detach(), **{f"named/{name}": share for name, share in shares.items()}}
         return loss, figures
@@ -183,7 +190,7 @@ class DiTStep:
 
     def sheet(self, path: Path) -> None:
         pipeline = self._whole()
-        if pipeline is None or not self.prompts:
+        if pipeline is None or not self.prompts or not self.options.sheet_steps:
             return
         films = pipeline(self.prompts, num_steps=self.options.sheet_steps)
         rows = [torch.from_numpy(frames).permute(3, 0, 1, 2).float() / 127.5 - 1 for frames in films.frames]
@@ -233,20 +240,31 @@ class DiTStep:
             channels_of_latents = self.vdit.config.latent_channels  # of what is given no map is known
             latents[:, channels_of_latents:] *= ~draws.own(given)[:, None, :, None, None]
         places = tokens_of((1, size[1], size[2]), self._patch_size)
-        order = draws.own(torch.rand(draws.whole, places, generator=draws.generator, device=self.device))
-        return _Noisy(latents, noise, times, levels, ~draws.own(given), (~given).float().mean(), order)
+        order = torch.rand(draws.whole, places, generator=draws.generator, device=self.device)
+        counts, own = ~given, slice(draws.first, draws.first + draws.size)
+        return _Noisy(latents, noise, times, levels, counts[own], counts.float().mean(), order, counts, own)
+
+    def _weight(self, there: Tensor) -> Tensor:
+        """Of the error in each cell, by whether a thing is there."""
+        return 1.0 + (self.options.thing_weight - 1.0) * there.float()
+
+    def _everywhere(self, batch: DiTBatch) -> Tensor | None:
+        """Where things are in the batch of all processes, bool (whole, t, h, w): so parts of it add up to the whole."""
+        if not isinstance(batch, LatentBatch) or batch.things is None:
+            return None
+        return (batch.things[:, 0] > 0 if batch.everywhere is None else batch.everywhere[0]).to(self.device)
 
     def _routed(self, batch: DiTBatch, noisy: _Noisy) -> Tensor | None:
-        """Which places (B, K) pass the VDiT's middle blocks: where things are, and some others. None: all."""
+        """Which places (whole, K) of the batch of all processes pass the VDiT's middle blocks: where things are, and
+        some others. None: all.
+        """
         places = noisy.order.shape[1]
         kept = max(1, round(self.options.routed_share * places))
         if kept == places or self.vdit.process_group is not None or not self.vdit.middle:
             return None
         order = noisy.order
-        things = batch.things if isinstance(batch, LatentBatch) else None
-        if things is not None:
-            there = F.max_pool2d((things[:, 0] > 0).float().amax(1), self._patch_size).flatten(1)  # (B, S)
-            order = order + there.to(order.device)
+        if (things := self._everywhere(batch)) is not None:
+            order = order + F.max_pool2d(things.float().amax(1), self._patch_size).flatten(1)  # (whole, S)
         return order.topk(kept, dim=1).indices.sort(dim=1).values
 
     def _error(
@@ -307,11 +325,11 @@ class DiTStep:
 
 
 def _by_noise(error: Tensor, counts: Tensor, levels: Tensor) -> dict[str, Tensor]:
-    """The mean error of the clips in each part of the times; not a number where there is no clip."""
+    """The error of the clips in each part of the times: its sum, and how many clips there are."""
     each = (error * counts).mean((1, 2, 3)) / counts.mean((1, 2, 3))  # (B,)
     part = (levels * NOISE_LEVELS).long().clamp(max=NOISE_LEVELS - 1)  # (B,)
     found = {}
     for index in range(NOISE_LEVELS):
         there = (part == index).float()
-        found[f"loss/noise_{index + 1}of{NOISE_LEVELS}"] = (each * there).sum() / there.sum()
+        found[f"loss/noise_{index + 1}of{NOISE_LEVELS}"] = torch.stack([(each * there).sum(), there.sum()])
     return found

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from videosyn.core.config import load_json
+from videosyn.core.errors import UserError
 from videosyn.core.memory import available_cpu_bytes
 from videosyn.core.model_folder import CONFIG_NAME
 from videosyn.core.runtime import pick_device, pick_dtype
@@ -25,10 +26,11 @@ from videosyn.training.dit_batches import (
     latent_size,
     tokens_of,
 )
-from videosyn.training.dit_run import frozen_text, vdit_config
+from videosyn.training.dit_run import vdit_config
 from videosyn.training.memory import count_parameters, predicted_bytes, state_bytes, vae_kept_bytes, vdit_kept_bytes
 from videosyn.training.options import DiTTraining, Training, VAETraining
 from videosyn.training.run import preset
+from videosyn.training.saving import frozen_text, stages_of
 from videosyn.vdit.config import VDiTConfig
 from videosyn.vdit.model import VDiT
 from videosyn.vidvae import presets as vidvae_presets
@@ -64,13 +66,18 @@ class Row:
 def dry_run_dit(options: DiTTraining) -> str:
     """Prints the table of each stage -> "finished". A UserError where training would refuse, or memory not suffice."""
     config = vdit_config(options)  # a later stage has the size of the first one
-    for stage in options.staged():
-        _print(stage, *dit_table(stage, config))
-    return "finished"
+    stages = stages_of(options)
+    refused = [_print(stage, *dit_table(stage, config)) for stage in stages]
+    return _verdict(refused)
 
 
 def dry_run_vae(options: VAETraining) -> str:
-    _print(options, *vae_table(options))
+    return _verdict([_print(options, *vae_table(options))])
+
+
+def _verdict(refused: Sequence[str]) -> str:
+    if why := next((each for each in refused if each), ""):
+        raise UserError(why)
     return "finished"
 
 
@@ -91,7 +98,7 @@ def dit_table(options: DiTTraining, config: VDiTConfig) -> tuple[list[Row], list
     frozen = 0
     if options.lora_rank:  # its own weights are few, those that it adapts have no gradients and no moments
         frozen, trained, matrices = trained * dtype.itemsize, 0, 0
-    processes = max(int(os.environ.get("WORLD_SIZE", "1")), team)
+    processes = int(os.environ.get("WORLD_SIZE") or team)
     check_shared_by(options, vae, config.patch_size, processes)
     shards = processes if options.parallel == "fsdp" else 1
     state = state_bytes(trained, matrices, dtype.itemsize, options.optimizer == "muon", shards) + frozen
@@ -152,7 +159,7 @@ def _counts(
         counts: list[tuple[int | None, int | None]] = [
             (len({each.clip for each in some}), len(some)) for some in windows.of.values()
         ]
-        return counts, _left_out([*footage.refused, *windows.unfit], windows.empty, options.drop_unfit)
+        return counts, _left_out([*footage.refused, *windows.unfit], windows.empty)
     if isinstance(options, DiTTraining):
         films = [bucket for bucket in buckets if bucket.frames > 1]
         images = [bucket for bucket in buckets if bucket.frames == 1]
@@ -178,17 +185,15 @@ def _counts(
     return [(holding(bucket), holding(bucket)) for bucket in buckets], []
 
 
-def _left_out(clips: list[tuple[str, str]], empty: list[str], may_be: bool) -> list[str]:
+def _left_out(clips: list[tuple[str, str]], empty: list[str]) -> list[str]:
     lines = [f"left out: {name}, which {why}" for name, why in clips[:20]]
     if len(clips) > 20:
         lines.append(f"left out: {len(clips) - 20} more clips")
-    lines += [f"left out: bucket {name}, which no clip fits" for name in empty]
-    if lines and not may_be:
-        lines.append("training refuses to begin while anything is left out: change the buckets, or say --drop-unfit")
-    return lines
+    return lines + [f"left out: bucket {name}, which no clip fits" for name in empty]
 
 
-def _print(options: Training, rows: list[Row], left_out: list[str]) -> None:
+def _print(options: Training, rows: list[Row], left_out: list[str]) -> str:
+    """-> why training would refuse; empty: it would not."""
     from rich.console import Console
     from rich.table import Table
 
@@ -214,6 +219,12 @@ def _print(options: Training, rows: list[Row], left_out: list[str]) -> None:
     for line in left_out:
         print(line)
     print(verdict(max(row.memory_bytes for row in rows), memory_here(options)))
+    if options.data and not any(row.pieces for row in rows):
+        return f"none of the clips of {options.data} fits any bucket: change the buckets"
+    if left_out and not options.drop_unfit:
+        way_out = "change the buckets, or say --drop-unfit"
+        return f"training of {options.out} refuses to begin while anything is left out: {way_out}"
+    return ""
 
 
 def memory_here(options: Training) -> int | None:

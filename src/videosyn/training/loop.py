@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from videosyn.core.errors import UserError
+from videosyn.core.files import writing_to
 from videosyn.dataset.batches import Share
 from videosyn.training.checkpoint import Saver, ShardedSaver, load_checkpoint, load_sharded, newest_whole
 from videosyn.training.draws import Draws
@@ -53,7 +54,8 @@ class TrainingStep(Protocol, Generic[B]):
         ...
 
     def loss(self, batch: B, draws: Draws, progress: float) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """-> the scalar to minimise, a mean over the clips, and figures to log. All noise comes from the draws.
+        """-> the scalar to minimise, a mean over the clips, and figures to log: means over the clips, or, of some of
+        them, a sum and their number as one tensor (2,). All noise comes from the draws.
         Where several processes compute the same clips together, each gives its part, and the parts add up to the mean.
 
         progress: part of the budget that is spent, 0 to 1.
@@ -112,10 +114,18 @@ class _Run(Generic[B]):
         found = newest_whole(self.folder / "checkpoints", self.record.line)
         if not processes.rank:
             processes.wait()
+        places = processes.gather(-1 if found is None else found[1]["step"])
+        if len(set(places)) > 1:
+            steps = ", ".join(f"step {step}" if step >= 0 else "none" for step in sorted(set(places)))
+            raise UserError(
+                f"{self.folder} holds not the same checkpoints for all processes ({steps}): out must be on a "
+                "disk that all machines share"
+            )
         if found is not None:
             elapsed_s = self._continue(*found)
         self.record.begin(self.step)
-        (self.folder / "sheets").mkdir(exist_ok=True)
+        with writing_to(self.folder):
+            (self.folder / "sheets").mkdir(exist_ok=True)
         saver = ShardedSaver if processes.shards else Saver
         self.saver = saver(self.folder / "checkpoints", options.keep_checkpoints)
         self.budget = Budget(options.max_minutes, options.max_steps, elapsed_s, clock)
@@ -133,9 +143,13 @@ class _Run(Generic[B]):
             load_sharded(path, self.optimizer.tensors())
             self.optimizer.num_steps = scalars["num_updates"]
         else:
-            if not (path / "state.safetensors").exists():
-                raise UserError(f"{path} was written by parallel fsdp: go on as it began, or give another out")
-            tensors, _ = load_checkpoint(path)
+            if (path / "state.safetensors").exists():
+                tensors, _ = load_checkpoint(path)
+            elif self.options.optimizer != "adamw":
+                raise UserError(f"{path} was written by parallel fsdp, with AdamW: set optimizer adamw, or another out")
+            else:  # of a divided model, which is whole here
+                tensors = {name: torch.empty_like(tensor) for name, tensor in self.optimizer.tensors().items()}
+                load_sharded(path, tensors)
             self.optimizer.load(tensors, scalars.get("num_updates", scalars["step"]))
         if "guard" in scalars:
             self.guard.load(scalars["guard"])
@@ -168,11 +182,11 @@ class _Run(Generic[B]):
                             act()
                     leave = now[-1]
                 finished = self.budget.spent(self.step)
-                self._log()
+                self._save(last=True)  # first: what is measured and drawn after it may fail
                 if finished:
                     self._validate()
                     self._sheet()
-                self._save(last=True)
+                    self._draw_curve()
                 self.record.line(f"{'finished' if finished else 'stopped'} at step {self.step}")
                 return "finished" if finished else "stopped"
         finally:
@@ -198,9 +212,9 @@ class _Run(Generic[B]):
             torch.cuda.synchronize(self.device)
         computed = time.perf_counter()
         norm = self.optimizer.norm(self.processes.average)
-        names = list(figures)
-        values = torch.stack([torch.as_tensor(figures[name], device=self.device).float() for name in names] or [norm])
-        loss_value, norm_value, *listed = torch.cat([torch.stack([self.processes.sum(loss), norm]), values]).tolist()
+        told = self.processes.sum(torch.cat([loss[None], *figures.values()]))
+        sums, weights = told[1::2], told[2::2]
+        loss_value, norm_value, *listed = torch.cat([told[:1], norm[None], sums / weights]).tolist()
         scale = lr_scale(
             self.step,
             self.budget.progress(self.step),
@@ -217,24 +231,30 @@ class _Run(Generic[B]):
         self.step += 1
         end = time.perf_counter()
         shown = {"loss": loss_value, f"loss/{batch.bucket}": loss_value, "gradient_norm": norm_value}
-        shown |= dict(zip(names, listed))
+        shown |= dict(zip(figures, listed))
         self.window.add(shown, batch.whole or batch.size, end - begin, ready - begin, end - computed, scale)
 
-    def _forward_and_backward(self, batch: B) -> tuple[Tensor, dict[str, float | Tensor]]:
-        """Leaves the gradients with the optimizer -> this process's part of the loss, and figures of its last part."""
+    def _forward_and_backward(self, batch: B) -> tuple[Tensor, dict[str, Tensor]]:
+        """Leaves the gradients with the optimizer -> this process's part of the loss, and of each figure (2,): its sum
+        over the clips of the parts where it is a number, and how many clips these have.
+        """
         seed = noise_seed(self.options.seed, self.step)
         torch.manual_seed(seed)
         whole, progress = batch.whole or batch.size, self.budget.progress(self.step)
         parts = parts_of(batch, self.options.accumulate)
         total = torch.zeros((), device=self.device)
-        figures: dict[str, float | Tensor] = {}
+        figures: dict[str, Tensor] = {}
         for place, part in enumerate(parts):
             loss, told = self.model.loss(part, Draws(seed, part.size, part.first, whole, self.device), progress)
             share = part.size / whole
             (loss * (share * self.processes.count)).backward()
             self.optimizer.take(again=place > 0)
             total += loss.detach().float() * share
-            figures |= told
+            for name, value in told.items():
+                pair = torch.as_tensor(value, device=self.device).detach().float()
+                if pair.ndim == 0:
+                    pair = torch.stack([pair.nan_to_num(0.0), (~pair.isnan()).float()]) * part.size
+                figures[name] = figures[name] + pair if name in figures else pair
         return total, figures
 
     def _broken(self, batch: B, wrong: str) -> None:
@@ -292,8 +312,8 @@ class _Run(Generic[B]):
         try:
             with self.optimizer.averaged(), torch.no_grad():
                 self.model.sheet(path)
-        except OSError as error:  # of the disk: a picture less
-            self.record.line(f"the sample sheet of step {self.step} could not be written ({error})")
+        except (OSError, UserError) as error:  # of the disk, or of what is asked of the model: a picture less
+            self.record.line(f"the sample sheet of step {self.step} could not be drawn ({error})")
             return
         if path.exists():
             self.record.line(f"step {self.step}  sample sheet {path}")
@@ -325,6 +345,12 @@ class _Run(Generic[B]):
                 raise UserError(f"{message}: free some space and give the same command") from error
             return
         self.record.line(f"step {self.step}  saved")
+
+    def _draw_curve(self) -> None:
+        try:
+            self.record.curve()
+        except OSError as error:
+            self.record.line(f"the curve could not be drawn ({error})")
 
     def _save_model(self) -> None:
         with self.optimizer.averaged(), torch.no_grad():

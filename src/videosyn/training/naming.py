@@ -37,8 +37,15 @@ class Namer(nn.Module):
     def _listen(self, block: nn.Module, inputs: object, tokens: Tensor) -> None:
         self._tokens = tokens
 
-    def forward(self, cells: Tensor, routed: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def mean_weight(self, there: Tensor, routed: Tensor | None = None) -> Tensor:
+        """Of the cells that are asked for, where things are at `there`, bool (B, t, h, w)."""
+        return _weight(self._asked(there[:, None], routed)[:, 0]).mean()
+
+    def forward(
+        self, cells: Tensor, routed: Tensor | None = None, mean_weight: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Cells (B, 3, t, h, w) of the clips that `vdit` saw last, as `named_cells` gives them. routed: as `vdit` had.
+        mean_weight: of the batch that these clips are a part of; None: they are all.
 
         -> the mean cross-entropy of the three questions, and the share of things that were named right, NaN where
         there are none.
@@ -47,17 +54,26 @@ class Namer(nn.Module):
         p = self.patch_size
         tokens = F.layer_norm(self._tokens, self._tokens.shape[-1:])  # (B, t, S or K, C)
         logits = rearrange(self.answers(tokens), "b t s (p q n) -> (b t s p q) n", p=p, q=p).float()
-        cells = rearrange(cells, "b a t (h p) (w q) -> b t (h w) p q a", p=p, q=p)
-        if routed is not None:
-            cells = cells[torch.arange(len(cells), device=cells.device)[:, None], :, routed].transpose(1, 2)
-        cells = cells.reshape(-1, cells.shape[-1])  # (N, 3)
+        cells = self._asked(cells, routed)  # (N, 3)
         self._tokens = None
-        weight = 1.0 + (WEIGHT_OF_THINGS - 1.0) * (cells[:, 0] > 0).float()  # (N,)
+        weight = _weight(cells[:, 0] > 0)  # (N,)
+        mean_weight = weight.mean() if mean_weight is None else mean_weight
         losses, shares = [], {}
         for (name, _), said, right in zip(
             NAMES.items(), logits.split(list(NAMES.values()), dim=-1), cells.long().unbind(1), strict=True
         ):
-            losses.append((F.cross_entropy(said, right, reduction="none") * weight).sum() / weight.sum())
+            losses.append((F.cross_entropy(said, right, reduction="none") * weight).mean() / mean_weight)
             there = right > 0
             shares[name] = ((said.argmax(-1) == right) & there).sum() / there.sum()
         return torch.stack(losses).mean(), shares
+
+    def _asked(self, cells: Tensor, routed: Tensor | None) -> Tensor:
+        """(B, A, t, h, w) -> (N, A), of the tokens that passed."""
+        cells = rearrange(cells, "b a t (h p) (w q) -> b t (h w) p q a", p=self.patch_size, q=self.patch_size)
+        if routed is not None:
+            cells = cells[torch.arange(len(cells), device=cells.device)[:, None], :, routed].transpose(1, 2)
+        return cells.reshape(-1, cells.shape[-1])
+
+
+def _weight(there: Tensor) -> Tensor:
+    return 1.0 + (WEIGHT_OF_THINGS - 1.0) * there.float()

@@ -13,6 +13,7 @@ from tyro.conf import Suppress
 
 from videosyn.core.errors import UserError
 from videosyn.dataset.buckets import Bucket, parse_buckets, parse_mix
+from videosyn.dataset.places import is_url
 
 R = TypeVar("R", bound="Training")
 
@@ -141,6 +142,11 @@ class Training:
         for name in ("decay_fraction", "final_lr", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")
+        for name in ("out", "cache", "init", "vae", "rendered"):
+            if is_url(getattr(self, name, "")):
+                raise UserError(
+                    f"{name} must be a folder on a disk here, got {getattr(self, name)}: only data may be a URL"
+                )
         if not 0 <= self.max_crop < 1:
             raise UserError(f"max_crop must lie in 0 to below 1, got {self.max_crop:g}")
 
@@ -309,7 +315,7 @@ class DiTTraining(Training):
     validation_clips: int = 64
     """Held-out clips of the first bucket for the validation loss."""
     sheet_steps: int = 20
-    """Sampling steps of the sample sheets."""
+    """Sampling steps of the sample sheets. 0: no sheets."""
     guidance: float = 3.0
     """Guidance of the sample sheets."""
 
@@ -344,6 +350,14 @@ class DiTTraining(Training):
             raise UserError(
                 "thing_weight, naming_weight and text_steps are lessons of the world: leave data and text out"
             )
+        if self.sheet_steps < 0:
+            raise UserError(f"sheet_steps must not be negative, got {self.sheet_steps}: use 0 for no sample sheets")
+        if not all(prompt.strip() for prompt in self.prompts):
+            raise UserError("prompts must not be empty: leave prompts out for some of the world, or held-out captions")
+        if self.parallel == "fsdp" and self.optimizer != "adamw":
+            raise UserError("parallel fsdp divides matrices, which Muon needs whole: set optimizer adamw")
+        if self.parallel == "fsdp" and (self.naming_weight or self.lora_rank):
+            raise UserError("naming_weight and lora_rank are not for parallel fsdp: use ddp")
         check_names(self.stages)
         self.staged()
         for name in ("caption_dropout", "given_share", "image_phase_fraction", "image_phase_share"):

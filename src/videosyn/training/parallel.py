@@ -61,11 +61,7 @@ class Processes:
         """This process's team where processes form teams of `size`, neighbours in rank; None for teams of one."""
         if size == 1:
             return None
-        if self.count % size:
-            raise UserError(
-                f"sequence_parallel {size} must divide the number of processes, got {self.count}: start them with "
-                f"torchrun --nproc-per-node {size * max(1, round(self.count / size))}"
-            )
+        check_team(size, self.count)
         kind = "cuda" if dist.get_backend() == "nccl" else "cpu"
         mesh = init_device_mesh(kind, (self.count // size, size), mesh_dim_names=("data", "sequence"))
         share = Share(mesh.get_local_rank("data"), self.count // size)
@@ -83,10 +79,27 @@ class Processes:
             dist.all_reduce(tensor)
             tensor.div_(self.count)
 
+    def gather(self, number: int) -> list[int]:
+        """What each process says."""
+        if self.count == 1:
+            return [number]
+        told = [0] * self.count
+        dist.all_gather_object(told, number)
+        return told
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.count > 1:
             dist.barrier()
+
+
+def check_team(size: int, count: int) -> None:
+    """A UserError where `count` processes cannot form teams of `size`."""
+    if count % size:
+        raise UserError(
+            f"sequence_parallel {size} must divide the number of processes, got {count}: start them with "
+            f"torchrun --nproc-per-node {size * max(1, round(count / size))}"
+        )
 
 
 class CannotSave(Exception):

@@ -9,16 +9,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from videosyn.core.config import load_yaml, to_dict
+from videosyn.core.config import load_yaml
 from videosyn.core.errors import UserError
+from videosyn.core.files import writing_to
 from videosyn.sampling.model_index import is_foreign_vae
 from videosyn.training.captioner_options import CaptionerTraining
 from videosyn.training.cpu_runtime import tune
@@ -40,7 +39,8 @@ def run_vae(options: VAETraining, clock: Callable[[], float] = time.monotonic) -
         return dry_run_vae(options)
     from videosyn.training.parallel import processes
 
-    device, dtype = _begin(options)
+    device, dtype = _device_and_dtype(options)
+    _begin(options)
     with processes(device, options.parallel) as (all_of_us, own_device):
         from videosyn.training.vae_run import train_vae
 
@@ -63,9 +63,12 @@ def run_dit(options: DiTTraining) -> str:
 
     device, dtype = _device_and_dtype(options)
     with processes(device, options.parallel) as (all_of_us, own_device):
-        from videosyn.training.dit_run import train_dit
+        from videosyn.training.dit_run import check_stages, train_dit
+        from videosyn.training.saving import stages_of
 
-        for stage in options.staged():
+        stages = stages_of(options)
+        check_stages(stages, all_of_us.count)
+        for stage in stages:
             _begin(stage)
             if train_dit(stage, all_of_us, own_device, dtype) == "stopped":
                 return "stopped"
@@ -112,10 +115,11 @@ def run_cache(options: DiTTraining) -> None:
         return
     from videosyn.training.dit_run import fill_cache
     from videosyn.training.parallel import processes
+    from videosyn.training.saving import stages_of
 
     device, _ = _device_and_dtype(options)
     with processes(device, "ddp") as (all_of_us, own_device):
-        for stage in options.staged():
+        for stage in stages_of(options):
             fill_cache(stage, all_of_us, own_device)
 
 
@@ -125,14 +129,10 @@ def _check_vae_is_ours(folder: str) -> None:
         raise UserError(f"a model is trained on a VidVAE's latents, and {folder} is another VAE: only cache takes it")
 
 
-def _begin(options: Training):
-    """Writes the options into the run folder -> device and dtype. Sets the number of threads."""
-    device, dtype = _device_and_dtype(options)
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    if os.environ.get("RANK", "0") == "0":
-        (out / "options.json").write_text(json.dumps(to_dict(options), indent=2) + "\n", encoding="utf-8")
-    return device, dtype
+def _begin(options: Training) -> None:
+    """Makes the run folder, before anything is computed that could not be kept there."""
+    with writing_to(options.out):
+        Path(options.out).mkdir(parents=True, exist_ok=True)
 
 
 def _device_and_dtype(options: Training):

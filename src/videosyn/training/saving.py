@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from videosyn.sampling.pipeline import VideoSynPipeline
 from videosyn.sampling.storage import OBJECTIVE, OBJECTIVE_CONFIG, TEXT, VAE, VDIT
 from videosyn.text.nano import NanoTextEncoder
 from videosyn.text.t5 import T5TextEncoder
+from videosyn.training.options import DiTTraining
 
 
 def save_model(pipeline: VideoSynPipeline, folder: Path, text_source: str, adapter: bool) -> None:
@@ -43,6 +45,26 @@ def save_model(pipeline: VideoSynPipeline, folder: Path, text_source: str, adapt
     parts = {VAE: "VidVAE", VDIT: "VDiT", TEXT: "T5TextEncoder", OBJECTIVE: type(pipeline.objective).__name__}
     names = {name: ("videosyn", part) for name, part in parts.items()}
     ModelIndex(names, pipeline.defaults, pipeline.trained).save(folder)
+
+
+def frozen_text(options: DiTTraining) -> str:
+    """The folder or hub id of the text encoder that is not trained; empty: a small one is trained along."""
+    if options.text:
+        return text_folder(options.text)
+    if options.init and (Path(options.init) / "model_index.json").is_file():
+        index = ModelIndex.load(Path(options.init))
+        if index.parts.get(TEXT, ("", ""))[1] == "T5TextEncoder":
+            return text_folder(options.init)
+    return ""
+
+
+def stages_of(options: DiTTraining) -> list[DiTTraining]:
+    """The run's stages. The frozen text encoder that the first finds in `init` is that of all, by the same name: each
+    stage's model has a copy, and the features of captions belong to one name.
+    """
+    first, *later = options.staged()
+    text = frozen_text(first)
+    return [first, *(replace(stage, text=text) if text and stage.data else stage for stage in later)]
 
 
 def text_folder(source: str) -> str:

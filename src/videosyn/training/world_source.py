@@ -48,7 +48,7 @@ def held_out_latents(options: DiTTraining, vae: VidVAE, bucket: Bucket, with_map
     return [
         LatentBatch(
             *(bucket.name, 0, bucket.frames, seeds[part], captions[part], latents[part], torch.stack(cells[part])),
-            torch.stack(maps[part]) if with_maps else None,
+            maps=torch.stack(maps[part]) if with_maps else None,
         )
         for part in parts
     ]
