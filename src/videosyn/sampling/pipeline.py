@@ -175,8 +175,9 @@ class VideoSynPipeline:
         starts = range(0, len(prompts), batch)
         report = _Progress(progress, len(starts) * (asked.num_steps + 1))
         notes = (*cut.values(), *filter(None, [how.note(asked)]))
-        for note in notes if on_note is not None else ():
-            on_note(note)
+        if on_note is not None:
+            for note in notes:
+                on_note(note)
         own_notes = {each: note for each, note in cut.items() if each != negative_prompt}
         for start in starts:
             some, some_seeds = prompts[start : start + batch], seeds[start : start + batch]
