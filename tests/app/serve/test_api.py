@@ -185,7 +185,7 @@ def test_words_that_the_model_never_learned_are_named(served):
 
 
 def test_what_is_given_is_checked_before_a_film_is_accepted(serve, tmp_path):
-    service = serve("--no-studio", "--limits.frames", "17")
+    service = serve("--no-studio", "--limits.frames", "17", "--limits.upload-seconds", "300")
     picture = upload(service, png(32, 32))["id"]
     write_video(tmp_path / "clip.mp4", np.zeros((13, 32, 32, 3), np.uint8), 8.0)
     clip = upload(service, (tmp_path / "clip.mp4").read_bytes(), "video/mp4")["id"]
