@@ -187,7 +187,7 @@ def test_a_table_that_is_cut_off_and_a_full_disk_are_one_line(tmp_path: Path, mo
     folder = write_dataset(tmp_path / "set", [""])
     (folder / ".captions.jsonl").symlink_to("/dev/full")
     assert caption(folder, model=model) == 2
-    assert "make room, and the same command goes on" in capsys.readouterr().err
+    assert "free some space, or name another folder, and give the same command" in capsys.readouterr().err
     table = folder / "metadata.parquet"
     table.write_bytes(table.read_bytes()[:-20])
     assert caption(folder, model=model) == 2

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from videosyn.app.caption_options import BATCH_SIZE, MAX_TOKENS, METADATA, CaptionConfig, is_dataset
 from videosyn.captioner.clip_captioner import ClipCaptioner, MemoryCaptioner, is_ours, open_captioner
 from videosyn.core.errors import UserError
-from videosyn.core.files import atomic_file
+from videosyn.core.files import atomic_file, writing_to
 from videosyn.core.looking import Look, count_frames, every_frame, films_of, look_at
 
 PROGRESS = ".captions.jsonl"
@@ -111,7 +111,7 @@ def _caption_dataset(dataset: Path, captioner: ClipCaptioner, config: CaptionCon
     columns |= {"text": pa.array(new, pa.string()), "captioner": pa.array(who, pa.string())}
     if "caption_words" in columns:
         columns["caption_words"] = pa.array([float(len(text.split())) for text in new], pa.float64())
-    with _writing(dataset / METADATA):
+    with writing_to(dataset / METADATA):
         with atomic_file(dataset / METADATA) as hidden:
             pq.write_table(pa.table(columns), hidden)
         (dataset / PROGRESS).unlink(missing_ok=True)
@@ -215,22 +215,11 @@ def _read_lines(path: Path) -> dict[str, _Row]:
         rows[row.file_name], kept[row.file_name] = row, line
     whole = b"".join(kept.values())
     if len(whole) < path.stat().st_size:
-        with _writing(path), atomic_file(path) as hidden:
+        with writing_to(path), atomic_file(path) as hidden:
             hidden.write_bytes(whole)
     return rows
 
 
 def _append(path: Path, row: _Row) -> None:
-    with _writing(path), path.open("a", encoding="utf-8") as file:
+    with writing_to(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(vars(row)) + "\n")
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """A disk that is full or a folder that cannot be written to is a UserError."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path} ({error.strerror or error}): make room, and the same command goes on"
-        ) from error

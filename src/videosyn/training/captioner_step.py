@@ -80,7 +80,7 @@ def frames_of(batch: FootageBatch, num_frames: int, prompt: str) -> CaptionedFra
 
 
 class CaptionerStep:
-    """Fulfils `loop.TrainingStep`."""
+    """Fulfils `step.TrainingStep`."""
 
     def __init__(
         self,

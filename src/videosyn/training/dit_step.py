@@ -79,7 +79,7 @@ class Clips(Protocol):
 
 
 class DiTStep:
-    """Fulfils `loop.TrainingStep`."""
+    """Fulfils `step.TrainingStep`."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The one training loop. A model brings a step (`vae_step.py`, `dit_step.py`); everything else is here.
+"""The one training loop. A model brings a step (`step.py`: `vae_step.py`, `dit_step.py`); everything else is here.
 
     batch = f(seed, step)  ->  loss = f(batch, noise of step)  ->  gradients  ->  Muon and AdamW  ->  average of weights
 
@@ -10,69 +10,30 @@ several processes each computes its share of the same batch (`parallel.py`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
 from videosyn.core.errors import UserError
 from videosyn.core.files import writing_to
-from videosyn.dataset.batches import Share
-from videosyn.training.checkpoint import Saver, ShardedSaver, load_checkpoint, load_sharded, newest_whole
+from videosyn.training.checkpoint import Saver, ShardedSaver
 from videosyn.training.draws import Draws
 from videosyn.training.guard import Guard
 from videosyn.training.leaving import leave_when_asked
-from videosyn.training.optimizer import Optimizer
+from videosyn.training.make_optimizer import make_optimizer
 from videosyn.training.options import Training
 from videosyn.training.parallel import CannotSave, Processes, on_all
-from videosyn.training.parts import Batch, parts_of
+from videosyn.training.parts import parts_of
 from videosyn.training.prefetch import Prefetch
 from videosyn.training.record import Record, write_batch
-from videosyn.training.schedule import Budget, lr_scale
-from videosyn.training.sharded import ShardedAdamW
+from videosyn.training.resume import resume
+from videosyn.training.schedule import Budget, Due, lr_scale
+from videosyn.training.step import B, TrainingStep
 from videosyn.training.window import Window
-
-B = TypeVar("B", bound=Batch)
-
-
-class TrainingStep(Protocol, Generic[B]):
-    """What a model brings to the loop."""
-
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """What is trained, by name."""
-        ...
-
-    def matrices(self) -> set[str]:
-        """Names of those that Muon takes."""
-        ...
-
-    def batch(self, step: int, progress: float, share: Share) -> B:
-        """A process's share of the batch of a step, a function of its arguments alone; called in background threads."""
-        ...
-
-    def loss(self, batch: B, draws: Draws, progress: float) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """-> the scalar to minimise, a mean over the clips, and figures to log: means over the clips, or, of some of
-        them, a sum and their number as one tensor (2,). All noise comes from the draws.
-        Where several processes compute the same clips together, each gives its part, and the parts add up to the mean.
-
-        progress: part of the budget that is spent, 0 to 1.
-        """
-        ...
-
-    def validate(self) -> dict[str, float]:
-        """Figures on held-out data with the weights as they are; the same data and noise each time."""
-        ...
-
-    def sheet(self, path: Path) -> None:
-        """A picture of what the weights, as they are, can do."""
-        ...
-
-    def save(self, folder: Path) -> None:
-        """The model, with the weights as they are, as its users load it."""
-        ...
 
 
 class TrainingBroke(UserError):
@@ -104,25 +65,11 @@ class _Run(Generic[B]):
             raise UserError("several processes must end together: set max_steps, and max_minutes to 0")
         parameters = step.parameters()
         self.device = next(iter(parameters.values())).device
-        self.optimizer = _optimizer(options, step, processes)
+        self.optimizer = make_optimizer(options, parameters, step.matrices(), processes)
         self.guard = Guard(options.spike_factor)
         self.record = Record(self.folder, writes=processes.rank == 0, options=options)
-        self.step = 0
-        elapsed_s = 0.0
-        if processes.rank:
-            processes.wait()  # until the first one has put damaged checkpoints aside
-        found = newest_whole(self.folder / "checkpoints", self.record.line)
-        if not processes.rank:
-            processes.wait()
-        places = processes.gather(-1 if found is None else found[1]["step"])
-        if len(set(places)) > 1:
-            steps = ", ".join(f"step {step}" if step >= 0 else "none" for step in sorted(set(places)))
-            raise UserError(
-                f"{self.folder} holds not the same checkpoints for all processes ({steps}): out must be on a "
-                "disk that all machines share"
-            )
-        if found is not None:
-            elapsed_s = self._continue(*found)
+        found = resume(self.folder / "checkpoints", self.optimizer, self.guard, options, processes, self.record.line)
+        self.step, elapsed_s = found or (0, 0.0)
         self.record.begin(self.step)
         with writing_to(self.folder):
             (self.folder / "sheets").mkdir(exist_ok=True)
@@ -135,37 +82,16 @@ class _Run(Generic[B]):
         shared = f" and {processes.count - 1} more processes ({processes.parallel})" if processes.count > 1 else ""
         self.record.line(f"{self.folder} {begun}: {count / 1e6:.2f} M parameters on {self.device}{shared}")
 
-    def _continue(self, path: Path, scalars: dict[str, Any]) -> float:
-        """Takes the state of a checkpoint -> seconds of the run so far."""
-        if isinstance(self.optimizer, ShardedAdamW):
-            if (path / "state.safetensors").exists():
-                raise UserError(f"{path} was not written by parallel fsdp: go on as it began, or give another out")
-            load_sharded(path, self.optimizer.tensors())
-            self.optimizer.num_steps = scalars["num_updates"]
-        else:
-            if (path / "state.safetensors").exists():
-                tensors, _ = load_checkpoint(path)
-            elif self.options.optimizer != "adamw":
-                raise UserError(f"{path} was written by parallel fsdp, with AdamW: set optimizer adamw, or another out")
-            else:  # of a divided model, which is whole here
-                tensors = {name: torch.empty_like(tensor) for name, tensor in self.optimizer.tensors().items()}
-                load_sharded(path, tensors)
-            self.optimizer.load(tensors, scalars.get("num_updates", scalars["step"]))
-        if "guard" in scalars:
-            self.guard.load(scalars["guard"])
-        self.step = scalars["step"]
-        return scalars["elapsed_s"]
-
     def go(self) -> str:
         if self.budget.spent(self.step):
             self.record.line(f"has spent its budget at step {self.step}: raise max_minutes or max_steps to go on")
             self.record.close()
             return "finished"
         due = {
-            self._save: _Due(60 * self.options.save_minutes, self.budget),
-            self._validate: _Due(60 * self.options.validate_minutes, self.budget),
-            self._sheet: _Due(60 * self.options.sample_minutes, self.budget),
-            self._log: _Due(self.options.log_seconds, self.budget),
+            self._save: Due(60 * self.options.save_minutes, self.budget),
+            self._validate: Due(60 * self.options.validate_minutes, self.budget),
+            self._sheet: Due(60 * self.options.sample_minutes, self.budget),
+            self._log: Due(self.options.log_seconds, self.budget),
         }
         share, ahead = self.processes.share, self.options.prefetch
         batches = Prefetch(
@@ -358,30 +284,6 @@ class _Run(Generic[B]):
         self.record.curve()
 
 
-def _optimizer(options: Training, step: TrainingStep[Any], processes: Processes) -> Optimizer | ShardedAdamW:
-    parameters, matrices = step.parameters(), step.matrices()
-    common: dict[str, Any] = {
-        "adamw_lr": options.adamw_lr,
-        "clip_norm": options.clip_norm,
-        "ema_decay": options.ema_decay,
-    }
-    if options.optimizer == "adamw":
-        common |= {"adamw_weight_decay": options.weight_decay, "adamw_decayed": matrices}
-    if processes.shards:
-        if options.optimizer != "adamw":
-            raise UserError("parallel fsdp divides matrices, which Muon needs whole: set optimizer adamw")
-        return ShardedAdamW(parameters, **common)
-    return Optimizer(
-        parameters,
-        matrices if options.optimizer == "muon" else set(),
-        muon_lr=options.muon_lr,
-        muon_weight_decay=options.weight_decay,
-        muon_steps=options.muon_steps,
-        muon_every=options.muon_every,
-        **common,
-    )
-
-
 def _memory_gb(device: torch.device) -> float:
     """The most that this process has held: on an accelerator there, else in the machine's memory."""
     if device.type == "cuda":
@@ -389,20 +291,6 @@ def _memory_gb(device: torch.device) -> float:
     import resource
 
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 3)
-
-
-class _Due:
-    """Says now and then that a time has come, `every_s` seconds of the run apart."""
-
-    def __init__(self, every_s: float, budget: Budget) -> None:
-        self._every_s, self._budget = every_s, budget
-        self._next_s = budget.elapsed_s + every_s
-
-    def now(self) -> bool:
-        if self._budget.elapsed_s < self._next_s:
-            return False
-        self._next_s = self._budget.elapsed_s + self._every_s
-        return True
 
 
 def noise_seed(seed: int, step: int) -> int:

@@ -34,6 +34,20 @@ class Budget:
         return self.progress(step) >= 1.0
 
 
+class Due:
+    """Says now and then that a time has come, `every_s` seconds of the run apart."""
+
+    def __init__(self, every_s: float, budget: Budget) -> None:
+        self._every_s, self._budget = every_s, budget
+        self._next_s = budget.elapsed_s + every_s
+
+    def now(self) -> bool:
+        if self._budget.elapsed_s < self._next_s:
+            return False
+        self._next_s = self._budget.elapsed_s + self._every_s
+        return True
+
+
 def lr_scale(step: int, progress: float, warmup_steps: int, decay_fraction: float, final_scale: float) -> float:
     """Factor of the learning rates: linear warm-up over the first steps, then 1, then a cosine over the last
     `decay_fraction` of the budget down to `final_scale`."""

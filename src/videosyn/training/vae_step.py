@@ -40,7 +40,7 @@ class Clips(Protocol):
 
 
 class VAEStep:
-    """Fulfils `loop.TrainingStep`."""
+    """Fulfils `step.TrainingStep`."""
 
     def __init__(
         self,
