@@ -86,23 +86,10 @@ def test_frame_by_frame_it_is_the_image_vae_on_any_video(image_vae, image_vae_fo
         torch.testing.assert_close(vae.decode(vae.encode(video))[0], decoded, rtol=0, atol=1e-4)
 
 
-def test_a_vae_without_quant_convolutions_and_with_a_shift_is_taken_too(tmp_path):
-    from diffusers import AutoencoderKL
-
-    torch.manual_seed(0)
-    image_vae = AutoencoderKL(
-        block_out_channels=(8, 16),  # pyright: ignore[reportArgumentType]
-        down_block_types=("DownEncoderBlock2D",) * 2,  # pyright: ignore[reportArgumentType]
-        up_block_types=("UpDecoderBlock2D",) * 2,  # pyright: ignore[reportArgumentType]
-        norm_num_groups=4,
-        latent_channels=6,
-        scaling_factor=0.5,
-        shift_factor=0.1,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-    ).eval()
-    image_vae.save_pretrained(tmp_path)
-    vae = to_vidvae(read_checkpoint(tmp_path), time_halvings=1)
+def test_a_vae_without_quant_convolutions_and_with_a_shift_is_taken_too(make_small_vae):
+    without = {"use_quant_conv": False, "use_post_quant_conv": False}
+    image_vae, found = make_small_vae(latent_channels=6, shift_factor=0.1, **without)
+    vae = to_vidvae(found, time_halvings=1)
     image = torch.rand(1, 3, 16, 16) * 2 - 1
     with torch.inference_mode():
         mean = image_vae.encode(image).latent_dist.mean
