@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -14,7 +14,7 @@ from videosyn.training.sharded import ShardedAdamW
 
 
 def make_optimizer(
-    options: Training, parameters: Mapping[str, nn.Parameter], matrices: Set[str], processes: Processes
+    options: Training, parameters: Mapping[str, nn.Parameter], matrices: set[str], processes: Processes
 ) -> Optimizer | ShardedAdamW:
     """matrices: names of those that Muon takes."""
     common: dict[str, Any] = {
